@@ -1,0 +1,73 @@
+"""Who exists: the tenant, its people and rooms, and the registered applications with what they may do.
+
+The directory is shared by the simulators as the real one is: Entra issues tokens from it, Graph shows its users, and
+Dataverse's `systemuser` rows point into it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+DOMAIN = "contoso.test"
+_NAMESPACE = uuid.UUID("6f1b0b5e-8a3c-4c39-9d1e-0d6a5a0c7a11")
+
+
+def known_id(*names: str) -> str:
+    """The fixed GUID of a seeded thing, the same in every run: `known_id("user", "alice")`."""
+    return str(uuid.uuid5(_NAMESPACE, "/".join(names)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A person or a room with a mailbox (`has_mailbox`) or without a licence for one."""
+
+    id: str
+    name: str
+    address: str
+    is_room: bool = False
+    has_mailbox: bool = True
+    enabled: bool = True
+    time_zone: str = "W. Europe Standard Time"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """An app registration: its secrets, and the application permissions that were granted to it on Graph."""
+
+    client_id: str
+    object_id: str
+    name: str
+    secrets: tuple[str, ...]
+    graph_roles: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Directory:
+    """One tenant."""
+
+    tenant_id: str = field(default_factory=lambda: known_id("tenant"))
+    accounts: dict[str, Account] = field(default_factory=dict)
+    applications: dict[str, Application] = field(default_factory=dict)
+
+    def add(self, account: Account) -> Account:
+        """Put a person or a room into the tenant."""
+        self.accounts[account.id] = account
+        return account
+
+    def register(self, application: Application) -> Application:
+        """Register an application."""
+        self.applications[application.client_id] = application
+        return application
+
+    def find(self, id_or_address: str) -> Account | None:
+        """An account by object id or by user principal name, ignoring case."""
+        wanted = id_or_address.lower()
+        if wanted in self.accounts:
+            return self.accounts[wanted]
+        return next((account for account in self.accounts.values() if account.address.lower() == wanted), None)
+
+    def clear(self) -> None:
+        """Forget everybody; the tenant keeps its id."""
+        self.accounts.clear()
+        self.applications.clear()

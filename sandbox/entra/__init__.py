@@ -1,0 +1,1 @@
+"""Entra ID: the token endpoint, its metadata and keys, and the check that every other simulator makes of a token."""
