@@ -14,7 +14,7 @@ from typing import Protocol
 
 from sandbox.clock import Clock
 from sandbox.faults import Faults
-from sandbox.http import HttpError, Json, Request, Response
+from sandbox.http import HttpError, Json, Request, Response, Send
 from sandbox.recorder import Call, Recorder
 
 
@@ -46,6 +46,7 @@ class Cloud:
         self.recorder = Recorder()
         self.faults = Faults(self.clock)
         self.services: dict[str, Service] = {}
+        self.send: Send = _nobody_listens
 
     def add(self, service: Service) -> None:
         """Put a service into the cloud under its name."""
@@ -77,6 +78,11 @@ class Cloud:
         response = await self.faults.around(call, request, serve, service.error)
         self.recorder.finish(call, response.status)
         return response
+
+
+async def _nobody_listens(request: Request, _seconds: float) -> Response:
+    """What `Cloud.send` is until somebody connects the cloud to the outside."""
+    raise ConnectionError(f"the sandbox has no way out to {request.base}")
 
 
 def claims_of(request: Request) -> Json:

@@ -105,6 +105,12 @@ class HttpError(Exception):
 
 type Handler = Callable[..., Awaitable[Response]]
 
+type Send = Callable[[Request, float], Awaitable[Response]]
+"""An outgoing call of a simulator (a webhook post, a notification), answered within the given seconds.
+
+Raises `TimeoutError` or `ConnectionError`; `Request.base` names the receiver.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
