@@ -10,12 +10,14 @@ import base64
 import json
 import random
 import uuid
+from http import HTTPStatus
 from typing import Protocol
 
 from sandbox.clock import Clock
 from sandbox.faults import Faults
 from sandbox.http import HttpError, Json, Request, Response, Send
 from sandbox.recorder import Call, Recorder
+from sandbox.settings import Settings
 
 
 class Service(Protocol):
@@ -45,6 +47,7 @@ class Cloud:
         self.random = random.Random(seed)  # noqa: S311 - reproducible ids, no secrets
         self.recorder = Recorder()
         self.faults = Faults(self.clock)
+        self.settings = Settings()
         self.services: dict[str, Service] = {}
         self.send: Send = _nobody_listens
 
@@ -75,9 +78,21 @@ class Cloud:
             except HttpError as refused:
                 return refused.response
 
-        response = await self.faults.around(call, request, serve, service.error)
+        try:
+            response = await self.faults.around(call, request, serve, service.error)
+        except Exception:
+            self.recorder.finish(call, HTTPStatus.INTERNAL_SERVER_ERROR)
+            raise
         self.recorder.finish(call, response.status)
         return response
+
+    def reset(self) -> None:
+        """Forget everything but the time: the state of all services, the log, the faults, the settings."""
+        for service in self.services.values():
+            service.reset()
+        self.faults.clear()
+        self.settings.reset()
+        self.recorder.clear()
 
 
 async def _nobody_listens(request: Request, _seconds: float) -> Response:

@@ -61,8 +61,12 @@ class Rule:
             raise ValueError("a fault rule is a JSON object")
         if unknown := sorted(set(value) - {f.name for f in fields(cls)} | ({"hits"} & set(value))):
             raise ValueError(f"unknown fields in the fault rule: {', '.join(unknown)}")
-        if value.get("do") not in known:
+        if value.get("do") not in sorted(known):
             raise ValueError(f"'do' must be one of: {', '.join(sorted(known))}")
+        for name, item in value.items():
+            kinds, words = _TYPES[name]
+            if type(item) not in kinds:
+                raise ValueError(f"'{name}' must be {words}")
         return cls(**value)
 
     def selects(self, call: Call) -> bool:
@@ -74,6 +78,20 @@ class Rule:
             and fnmatchcase(call.app, self.app)
             and (self.inner is None or self.inner == call.inner)
         )
+
+
+_TEXT = ((str,), "a string")
+_COUNT = ((int,), "a whole number")
+_SECONDS = ((int, float), "a number of seconds")
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("do", "service", "method", "path", "app", "code", "message"), _TEXT),
+    "inner": ((bool, type(None)), "true, false or null"),
+    "after": _COUNT,
+    "times": ((int, type(None)), "a whole number, or null for all calls"),
+    "status": ((int, type(None)), "an HTTP status"),
+    "retry_after": ((int, float, type(None)), "a number of seconds"),
+    "seconds": _SECONDS,
+}
 
 
 class Faults:

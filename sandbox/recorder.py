@@ -13,7 +13,10 @@ from datetime import datetime
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One logged call. `inner` tells a part of a batch from an HTTP request of its own."""
+    """One logged call. `inner` tells a part of a batch from an HTTP request of its own.
+
+    An answered call without a status is one whose connection was broken by a fault.
+    """
 
     number: int
     at: datetime
@@ -24,6 +27,7 @@ class Call:
     mailbox: str = ""
     inner: bool = False
     envelope: bool = False
+    answered: bool = False
     status: int = 0
     fault: str = ""
     tags: dict[str, str] = field(default_factory=dict)
@@ -54,6 +58,7 @@ class Recorder:
     def finish(self, call: Call, status: int) -> None:
         """Note the answer of `call` and wake whoever waits for traffic."""
         call.status = status
+        call.answered = True
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 

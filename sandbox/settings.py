@@ -1,0 +1,53 @@
+"""Switches of the simulators: behaviour of the real services that is unknown, or that a test wants otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sandbox.http import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One switch: what it is without being told, which values it takes (in words and as a check), what it is for."""
+
+    default: Json
+    accepts: Callable[[Json], bool]
+    values: str
+    meaning: str
+
+
+class Settings:
+    """The switches that the services have declared, by name (`graph.transaction_memory`)."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self.declared: dict[str, Setting] = {}
+        self._changed: dict[str, Json] = {}
+
+    def declare(self, settings: Mapping[str, Setting]) -> None:
+        """A service makes its switches known."""
+        self.declared.update(settings)
+
+    def __getitem__(self, name: str) -> Json:
+        return self._changed.get(name, self.declared[name].default)
+
+    def change(self, values: Json) -> None:
+        """Set switches. Raises `ValueError` naming what is wrong, and then changes none."""
+        if not isinstance(values, dict):
+            raise ValueError("settings are a JSON object of names and values")
+        for name, value in values.items():
+            if name not in self.declared:
+                raise ValueError(f"unknown setting '{name}'; there are: {', '.join(sorted(self.declared))}")
+            if not self.declared[name].accepts(value):
+                raise ValueError(f"'{name}' must be {self.declared[name].values}")
+        self._changed.update(values)
+
+    def reset(self) -> None:
+        """Put every switch back to its default."""
+        self._changed.clear()
+
+    def as_json(self) -> dict[str, Json]:
+        """All switches with their present values."""
+        return {name: self[name] for name in sorted(self.declared)}
