@@ -1,0 +1,16 @@
+"""What all tests share: one Azurite for the whole run (every test takes tables and queues of its own)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from sandbox.azurite import Azurite
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def azurite() -> AsyncIterator[str]:
+    """The connection string of a fresh Storage account."""
+    async with Azurite() as storage:
+        yield storage.connection_string
