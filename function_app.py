@@ -1,0 +1,67 @@
+"""Every trigger of the app. Each one parses, makes one call, and answers; what happens is in `shared`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import typing
+
+import azure.functions as func
+
+from shared.app import once
+from shared.errors import InvalidPostError
+from shared.sync.model import Shard
+
+STORAGE = "AzureWebJobsStorage"
+WAKE = "%SYNC_WAKE_QUEUE%"
+
+log = logging.getLogger(__name__)
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+running = once()
+
+
+@app.function_name("dataverse_changes")
+@app.route("dataverse/changes", methods=["POST"])
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def dataverse_changes(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
+    """A Dataverse webhook posts a changed booking: stored, then 202. See `shared.intake`."""
+    try:
+        wake.set(await (await running()).inbox.accept_dataverse(req.get_body(), req.headers.get("content-type", "")))
+    except InvalidPostError as error:
+        return problem(error.status, str(error))
+    except Exception:
+        # Dataverse repeats 502, 503 and 504 only, and once: anything else would lose the change.
+        log.exception("a post could not be stored")
+        return problem(503, "The change could not be stored. Post it again.")
+    return func.HttpResponse(status_code=202)
+
+
+@app.function_name("drain")
+@app.queue_trigger("shard", queue_name=WAKE, connection=STORAGE)
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def drain(shard: func.QueueMessage, wake: func.Out[typing.List[str]]) -> None:  # noqa: UP006 - the worker knows no list[str]
+    """A shard was woken: work off its marks. See `shared.sync.engine`."""
+    drained = await (await running()).engine.drain(Shard(shard.get_body().decode()))
+    wake.set(sorted(drained.wake))
+
+
+@app.function_name("wake_idle")
+@app.timer_trigger("timer", schedule="%SYNC_WAKE_SCHEDULE%")
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def wake_idle(timer: func.TimerRequest, wake: func.Out[typing.List[str]]) -> None:  # noqa: ARG001, UP006
+    """Wake shards with due marks that nobody woke: put off, or their wake-up was lost."""
+    wake.set(list(await (await running()).inbox.idle_shards_with_work()))
+
+
+@app.function_name("health")
+@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """Whether the process answers; touches nothing."""
+    return func.HttpResponse('{"status":"ok"}', mimetype="application/json")
+
+
+def problem(status: int, detail: str) -> func.HttpResponse:
+    """An error answer (RFC 9457)."""
+    body = json.dumps({"type": "about:blank", "status": status, "detail": detail})
+    return func.HttpResponse(body, status_code=status, mimetype="application/problem+json")

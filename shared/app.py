@@ -1,0 +1,154 @@
+"""The composition root: settings in, a working app out. One per worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import Random
+
+from azure.identity.aio import DefaultAzureCredential
+
+from shared.conditions import compile_condition
+from shared.dataverse.bookings import DataverseBookings
+from shared.errors import SettingsError
+from shared.graph.events import GraphEvents
+from shared.http import Caller, Tokens, Transport
+from shared.identity import MsalTokens
+from shared.intake.inbox import Inbox
+from shared.settings import Settings
+from shared.sync.engine import Engine
+from shared.sync.model import Booking
+from shared.sync.ports import Clock
+from shared.sync.translate import Policy
+from shared.tables.azure import AzureTables
+from shared.tables.store import TableStore
+from shared.tables.tables import Tables
+from shared.templates import body_template, subject_template
+from shared.transport import AiohttpTransport
+
+
+class SystemClock:
+    """The machine's time."""
+
+    def now(self) -> datetime:
+        """The present instant in UTC."""
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let others run for `seconds`."""
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """Everything that is not the app itself: time, chance, tokens, network and storage (R12)."""
+
+    clock: Clock
+    random: Random
+    transport: Transport
+    tokens: Tokens
+    tables: Tables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """What the functions call."""
+
+    inbox: Inbox
+    engine: Engine
+
+
+def build(settings: Settings, outside: Outside) -> App:
+    """Wire the app. Raises `SettingsError` for templates, filters and columns that cannot be used."""
+    store = TableStore(outside.tables, outside.random)
+    is_wanted, columns = _filter(settings)
+
+    def caller(base: str, scope: str) -> Caller:
+        return Caller(
+            base=base,
+            scope=scope,
+            transport=outside.transport,
+            tokens=outside.tokens,
+            clock=outside.clock,
+            random=outside.random,
+        )
+
+    try:
+        bookings = DataverseBookings(
+            caller(settings.dataverse, f"{settings.dataverse}/.default"),
+            organization=settings.organization,
+            columns=columns,
+        )
+    except ValueError as error:
+        raise SettingsError(f"SYNC_FILTER: {error}") from error
+    engine = Engine(
+        bookings=bookings,
+        events=GraphEvents(caller(settings.graph, settings.graph_scope), category=settings.category),
+        store=store,
+        policy=Policy(
+            organization=settings.organization,
+            subject=subject_template("SYNC_SUBJECT_TEMPLATE", settings.subject),
+            body=body_template("SYNC_BODY_TEMPLATE", settings.body, settings.dataverse),
+            show_as=settings.show_as,
+            past=settings.past,
+            future=settings.future,
+            is_wanted=is_wanted,
+        ),
+        shards=settings.shards,
+        clock=outside.clock,
+        random=outside.random,
+    )
+    inbox = Inbox(store=store, clock=outside.clock, organization=settings.organization, shards=settings.shards)
+    return App(inbox=inbox, engine=engine)
+
+
+def _filter(settings: Settings) -> tuple[Callable[[Booking], bool], frozenset[str]]:
+    if not settings.filter:
+        return (lambda _: True), frozenset()
+    condition, columns = compile_condition("SYNC_FILTER", settings.filter)
+    return (lambda booking: condition(booking.columns)), columns
+
+
+async def start() -> App:
+    """The app on the real outside, from the process environment. Raises `SettingsError`."""
+    settings = Settings.from_environment(os.environ)
+    clock = SystemClock()
+    tables = (
+        AzureTables.from_connection_string(settings.storage, settings.table)
+        if settings.storage
+        else AzureTables.from_identity(settings.storage_tables, DefaultAzureCredential(), settings.table)
+    )
+    await tables.create()
+    tokens = MsalTokens(
+        authority=settings.authority,
+        tenant=settings.tenant,
+        client_id=settings.client,
+        secret=settings.client_secret,
+        clock=clock,
+    )
+    outside = Outside(
+        clock=clock,
+        random=Random(secrets.randbits(128)),  # noqa: S311 - spreads retries and names rows, guards nothing
+        transport=AiohttpTransport(),
+        tokens=tokens,
+        tables=tables,
+    )
+    return build(settings, outside)
+
+
+def once(starting: Callable[[], Awaitable[App]] = start) -> Callable[[], Awaitable[App]]:
+    """A function that starts the app at its first call and then always gives the same; a failed start is repeated."""
+    lock = asyncio.Lock()
+    running: list[App] = []
+
+    async def get() -> App:
+        async with lock:
+            if not running:
+                running.append(await starting())
+        return running[0]
+
+    return get

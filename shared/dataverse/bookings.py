@@ -1,0 +1,64 @@
+"""Bookings over the Dataverse Web API. Implements `shared.sync.ports.BookingSide`."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import quote, urlencode
+
+from shared.dataverse.wire import ENTITY_SET, booking_of, query_of
+from shared.errors import BookingSyncError, GoneError, RefusedError
+from shared.http import Caller, HttpResponse, error_codes
+from shared.sync.model import Booking, BookingId
+
+ROOT = "/api/data/v9.2"
+HEADERS = {"OData-Version": "4.0", "OData-MaxVersion": "4.0", "If-None-Match": "null"}
+"""Required on every request (Microsoft docs, "Compose HTTP requests and handle errors")."""
+
+NO_SUCH_ROW = frozenset({"0x80040217", "0x80060891", ""})
+"""Codes of a missing row; the documentation's own sample leaves the code empty."""
+
+
+class DataverseBookings:
+    """The bookings of one organisation."""
+
+    def __init__(self, caller: Caller, *, organization: str, columns: frozenset[str] = frozenset()) -> None:
+        """`organization` is the only one this app works for (R14); `columns` are read for the filter."""
+        self._caller = caller
+        self._organization = organization
+        self._query = urlencode(query_of(columns), quote_via=quote, safe="$(),=;")
+        self._checked = False
+        self._lock = asyncio.Lock()
+
+    async def get_booking(self, booking: BookingId) -> Booking | None:
+        """The row as it is now, with everything that its event shows, in one request."""
+        await self._check_organization()
+        path = f"{ROOT}/{ENTITY_SET}({booking})?{self._query}"
+        try:
+            answer = await self._caller.call("GET", path, headers=HEADERS, refine=_not_found)
+        except GoneError:
+            return None
+        row = answer.json()
+        if not isinstance(row, dict):
+            raise RefusedError("Dataverse answered without a row")
+        return booking_of(row)
+
+    async def _check_organization(self) -> None:
+        """Ask once per process who answers there: a copied environment must not reach live mailboxes (R14)."""
+        async with self._lock:
+            if self._checked:
+                return
+            answer = await self._caller.call("GET", f"{ROOT}/WhoAmI", headers=HEADERS)
+            found = str((answer.json() or {}).get("OrganizationId", "")).lower()
+            if found != self._organization:
+                raise RefusedError(
+                    f"DATAVERSE_URL leads to organisation {found or '?'}, but DATAVERSE_ORGANIZATION_ID names another; "
+                    "nothing is written until they agree"
+                )
+            self._checked = True
+
+
+def _not_found(response: HttpResponse, said: str) -> BookingSyncError | None:
+    """Only "no such row" means that the booking is gone; a wrong address or an unknown column answers 404, too."""
+    if response.status == 404 and not set(error_codes(response)) <= NO_SUCH_ROW:  # noqa: PLR2004 - HTTP
+        return RefusedError(said)
+    return None

@@ -1,0 +1,1 @@
+"""Microsoft Graph: `wire` is its JSON, `events` the calendar client. They carry out, they never decide."""

@@ -1,0 +1,113 @@
+"""Calendar events over Graph. Implements `shared.sync.ports.EventSide`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from shared.errors import BookingSyncError, DuplicateError, GoneError, MailboxGoneError, RefusedError
+from shared.graph.wire import EXPAND_MARKER, MARKER_PROPERTY, SELECT, changes, event_of, new_event
+from shared.http import Caller, HttpResponse, error_codes
+from shared.sync.model import Content, Event, EventId, Field, MailboxId, Marker
+
+PREFER = 'outlook.timezone="UTC", IdType="ImmutableId"'
+"""Sent with every request: the immutable id is the one that survives a move to another calendar."""
+
+_NO_MAILBOX = frozenset(
+    {
+        "mailboxnotenabledforrestapi",
+        "mailboxnotsupportedforrestapi",
+        "errorinvaliduser",
+        "request_resourcenotfound",
+        "resourcenotfound",
+    }
+)
+"""Codes of a 404 that is about the mailbox, not the event; services spell codes in more than one case."""
+
+
+class GraphEvents:
+    """The calendars of a tenant."""
+
+    def __init__(self, caller: Caller, *, category: str) -> None:
+        """New events get `category`, if it is not empty."""
+        self._caller = caller
+        self._category = category
+
+    async def find_events(self, mailbox: MailboxId, prefix: str) -> Sequence[Event]:
+        """The events whose marker begins with `prefix`, over all calendars of the mailbox."""
+        # Only the app's own text stands in the quotes: organisation and booking ids are GUIDs.
+        condition = (
+            f"singleValueExtendedProperties/Any(ep: ep/id eq '{MARKER_PROPERTY}' and startswith(ep/value,'{prefix}'))"
+        )
+        query = {"$filter": condition, "$expand": EXPAND_MARKER, "$select": SELECT, "$top": "50"}
+        found: list[Event] = []
+        path = f"{_events(mailbox)}?{urlencode(query, quote_via=quote)}"
+        while path:
+            page = await self._call("GET", path)
+            body = page.json() or {}
+            found += [event_of(mailbox, value) for value in body.get("value", ())]
+            path = body.get("@odata.nextLink", "")
+        return found
+
+    async def get_event(self, mailbox: MailboxId, event: EventId) -> Event:
+        """One event with its marker."""
+        query = urlencode({"$expand": EXPAND_MARKER, "$select": SELECT}, quote_via=quote)
+        return event_of(mailbox, self._body(await self._call("GET", f"{_event(mailbox, event)}?{query}")))
+
+    async def create_event(self, mailbox: MailboxId, marker: Marker, content: Content) -> Event:
+        """Make an event in the mailbox's default calendar.
+
+        A lost answer is not repeated here although there is an idempotency key: how long the service remembers it is
+        not documented, so the one who asked has to look for the marker first (R2).
+        """
+        body = new_event(content, marker, mailbox, self._category)
+        return event_of(mailbox, self._body(await self._call("POST", _events(mailbox), body)))
+
+    async def update_event(
+        self, mailbox: MailboxId, event: EventId, etag: str, fields: frozenset[Field], content: Content
+    ) -> Event:
+        """Write `fields` if the event still has `etag`."""
+        answer = await self._call("PATCH", _event(mailbox, event), changes(fields, content), etag)
+        return event_of(mailbox, self._body(answer))
+
+    async def delete_event(self, mailbox: MailboxId, event: EventId, etag: str) -> None:
+        """Delete the event if it still has `etag`; one that is gone counts as deleted."""
+        try:
+            await self._call("DELETE", _event(mailbox, event), None, etag)
+        except MailboxGoneError:
+            raise
+        except GoneError:
+            return
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None, etag: str = "") -> HttpResponse:
+        headers = {"Prefer": PREFER, **({"If-Match": etag} if etag else {})}
+        return await self._caller.call(
+            method, path, headers=headers, body=body, repeatable=bool(etag), refine=_calendar_error
+        )
+
+    @staticmethod
+    def _body(response: HttpResponse) -> dict[str, Any]:
+        body = response.json()
+        if not isinstance(body, dict):
+            raise RefusedError("Graph answered without an event")
+        return body
+
+
+def _calendar_error(response: HttpResponse, said: str) -> BookingSyncError | None:
+    """What Graph's own codes say more exactly than the status does."""
+    codes = {code.lower() for code in error_codes(response)}
+    if "errorduplicatetransactionid" in codes:
+        existing = response.json()["error"].get("@event.existingEventId")
+        return DuplicateError(said, existing=existing)
+    if response.status == 404 and codes & _NO_MAILBOX:  # noqa: PLR2004 - HTTP
+        return MailboxGoneError(said)
+    return None
+
+
+def _events(mailbox: MailboxId) -> str:
+    return f"/v1.0/users/{quote(mailbox, safe='')}/events"
+
+
+def _event(mailbox: MailboxId, event: EventId) -> str:
+    return f"{_events(mailbox)}/{quote(event, safe='')}"

@@ -1,0 +1,217 @@
+"""One way to call a remote service: tokens, retry by meaning, and errors by what they mean.
+
+`Caller` is what the Graph and Dataverse clients stand on. Below it is a `Transport`, above it nothing knows HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from random import Random
+from typing import Any, Protocol
+
+from shared.errors import (
+    BookingSyncError,
+    DeniedError,
+    GoneError,
+    NotSentError,
+    OutcomeUnknownError,
+    PreconditionError,
+    RefusedError,
+    ThrottledError,
+    TransientError,
+    UnavailableError,
+)
+from shared.sync.ports import Clock
+
+TOTAL = timedelta(seconds=90)
+"""Deadline of one call with all its repetitions: well below the function time-out."""
+LONGEST_WAIT = timedelta(seconds=20)
+"""A service that asks for more patience than this gets its change put off instead."""
+FIRST_WAIT = timedelta(milliseconds=500)
+MOST_TRIES = 5
+
+type Json = Any
+"""A value that came from or goes to JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """A request as it goes out."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpResponse:
+    """An answer as it came in; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def json(self) -> Json:
+        """The body as JSON; `None` for an empty one or for what a gateway put in its place (an HTML page)."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+type Refine = Callable[[HttpResponse, str], BookingSyncError | None]
+"""A client's own reading of an error answer; the text is the message for whatever it makes of it."""
+
+
+class Transport(Protocol):
+    """Sends one request. Raises `NotSentError` when it never left, `OutcomeUnknownError` when no answer came back."""
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """The answer, whatever its status."""
+
+
+class Tokens(Protocol):
+    """Access tokens for one audience."""
+
+    async def token(self, scope: str) -> str:
+        """A token that is valid for some minutes. Raises `DeniedError`, `TransientError`."""
+
+    def discard(self, scope: str, token: str) -> None:
+        """Forget `token`, which a service refused; the next call gets a fresh one."""
+
+
+class Caller:
+    """Calls one service."""
+
+    def __init__(
+        self, *, base: str, scope: str, transport: Transport, tokens: Tokens, clock: Clock, random: Random
+    ) -> None:
+        """`base` is put before every path; `scope` names the audience of the tokens."""
+        self._base = base.rstrip("/")
+        self._scope = scope
+        self._transport = transport
+        self._tokens = tokens
+        self._clock = clock
+        self._random = random
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Json = None,
+        repeatable: bool = False,
+        refine: Refine | None = None,
+    ) -> HttpResponse:
+        """One call with its repetitions.
+
+        A read may always be repeated. A write may be `repeatable` because it carries an idempotency key or an etag;
+        else a lost answer raises `OutcomeUnknownError`. A 429 means that nothing happened and is always repeated.
+        Answers from 400 up raise `TransientError`, `PreconditionError`, `GoneError`, `DeniedError` or `RefusedError`,
+        unless `refine` knows better what the service's own code means.
+        """
+        request = HttpRequest(
+            method=method,
+            url=path if path.startswith("https:") else self._base + path,
+            headers={"Accept": "application/json", **(headers or {})},
+        )
+        if body is not None:
+            content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+            request = replace(request, headers={**request.headers, "Content-Type": "application/json"}, body=content)
+        return await self._repeat(request, refine, is_safe=repeatable or method == "GET")
+
+    async def _repeat(self, request: HttpRequest, refine: Refine | None, *, is_safe: bool) -> HttpResponse:
+        deadline = self._clock.now() + TOTAL
+        has_refreshed = False
+        tries = 0
+        while True:
+            tries += 1
+            token = await self._tokens.token(self._scope)
+            try:
+                response = await self._transport.send(
+                    replace(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
+                )
+            except OutcomeUnknownError as lost:
+                if not is_safe:
+                    raise
+                failure: TransientError = UnavailableError(str(lost))
+            except NotSentError as not_sent:
+                failure = not_sent
+            else:
+                if response.status == 401 and not has_refreshed:  # noqa: PLR2004 - HTTP
+                    has_refreshed = True
+                    self._tokens.discard(self._scope, token)
+                    continue
+                error = error_of(request, response, self._clock.now(), refine)
+                if error is None:
+                    return response
+                if isinstance(error, UnavailableError) and not is_safe:
+                    raise OutcomeUnknownError(str(error)) from error
+                if not isinstance(error, TransientError):
+                    raise error
+                failure = error
+            await self._wait(failure, tries, deadline)
+
+    async def _wait(self, failure: TransientError, tries: int, deadline: datetime) -> None:
+        """Wait before the next try, or raise `failure` when there will be none."""
+        backoff = FIRST_WAIT * 2 ** (tries - 1) * (0.5 + self._random.random() / 2)
+        pause = max(failure.retry_after or timedelta(), backoff)
+        if tries >= MOST_TRIES or pause > LONGEST_WAIT or self._clock.now() + pause > deadline:
+            raise failure
+        await self._clock.sleep(pause.total_seconds())
+
+
+def error_of(
+    request: HttpRequest, response: HttpResponse, now: datetime, refine: Refine | None = None
+) -> BookingSyncError | None:
+    """What an answer means for the one who asked; `None` when it is a success. Never quotes content."""
+    status = response.status
+    if status < 400:  # noqa: PLR2004 - HTTP
+        return None
+    said = f"{request.method} answered {status} {' '.join(error_codes(response))}".rstrip()
+    said += f" (request {response.headers.get('request-id') or response.headers.get('x-ms-service-request-id') or '?'})"
+    if refine is not None and (refined := refine(response, said)) is not None:
+        return refined
+    match status:
+        case 429:
+            return ThrottledError(said, retry_after=_retry_after(response, now))
+        case 401 | 403:
+            return DeniedError(said)
+        case 404 | 410:
+            return GoneError(said)
+        case 412:
+            return PreconditionError(said)
+        case 408 | 423 | 500 | 502 | 503 | 504 | 509:
+            return UnavailableError(said, retry_after=_retry_after(response, now))
+    return RefusedError(said)
+
+
+def error_codes(response: HttpResponse) -> list[str]:
+    """The error codes in the body, outermost first: services nest them, and spell `innerError` in two ways."""
+    codes: list[str] = []
+    body = response.json()
+    error = body.get("error") if isinstance(body, dict) else None
+    while isinstance(error, dict):
+        if isinstance(error.get("code"), str):
+            codes.append(error["code"])
+        error = error.get("innerError") or error.get("innererror")
+    return codes
+
+
+def _retry_after(response: HttpResponse, now: datetime) -> timedelta | None:
+    """`Retry-After` in seconds, which Graph may give with a fraction, or as an HTTP date."""
+    text = response.headers.get("retry-after", "")
+    try:
+        return timedelta(seconds=float(text))
+    except ValueError:
+        pass
+    try:
+        return max(parsedate_to_datetime(text).astimezone(UTC) - now, timedelta())
+    except ValueError:
+        return None

@@ -1,0 +1,166 @@
+"""Every app setting: its name, its meaning, its default. Parsed once; errors name the setting and what it must be.
+
+A setting is a field of `Settings`; the text under it is its documentation. `local.settings.sample.json` and Bicep hold
+the same names, and a test keeps the three equal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from shared.errors import SettingsError
+from shared.sync.model import ShowAs
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+MOST_SHARDS = 64
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _guid(value: str) -> str:
+    if not _GUID.fullmatch(value.lower()):
+        raise ValueError("must be a GUID such as 7a1d0000-0000-4000-8000-0000000000aa")
+    return value.lower()
+
+
+def _https(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.netloc or parts.path not in ("", "/") or parts.query:
+        raise ValueError("must be an address such as https://contoso.crm4.dynamics.com, without a path")
+    return f"https://{parts.netloc}"
+
+
+def _days(value: str) -> timedelta:
+    if not value.isdecimal() or int(value) > 3650:  # noqa: PLR2004 - ten years
+        raise ValueError("must be a number of days from 0 to 3650")
+    return timedelta(days=int(value))
+
+
+def _shards(value: str) -> int:
+    if not value.isdecimal() or not 1 <= int(value) <= MOST_SHARDS:
+        raise ValueError(f"must be a number from 1 to {MOST_SHARDS}")
+    return int(value)
+
+
+def _show_as(value: str) -> Mapping[str, ShowAs]:
+    rules: dict[str, ShowAs] = {}
+    for pair in filter(None, (part.strip() for part in value.split(","))):
+        status, _, shown = (text.strip() for text in pair.partition("="))
+        try:
+            rules[status.lower()] = ShowAs(shown)
+        except ValueError as error:
+            known = ", ".join(ShowAs)
+            raise ValueError(
+                f"must be pairs such as proposed=tentative,committed=busy; {known} can be shown"
+            ) from error
+    return rules
+
+
+def _setting(name: str, parse: Callable[[str], Any], default: str | None = None, *, secret: bool = False) -> Any:
+    return field(metadata={"name": name, "parse": parse, "default": default, "secret": secret})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The app's settings, typed."""
+
+    storage: str = _setting("AzureWebJobsStorage", _text, "", secret=True)
+    """Connection string of the storage account; in Azure give `AzureWebJobsStorage__tableServiceUri` instead."""
+
+    storage_tables: str = _setting("AzureWebJobsStorage__tableServiceUri", _text, "")
+    """Table endpoint of the storage account, used with the app's identity when there is no connection string."""
+
+    table: str = _setting("SYNC_TABLE", _text, "bookingsync")
+    """Name of the table that holds marks, links, claims and the journal."""
+
+    tenant: str = _setting("IDENTITY_TENANT_ID", _guid)
+    """Entra tenant of the calendars and of Dynamics 365."""
+
+    client: str = _setting("IDENTITY_CLIENT_ID", _guid)
+    """App registration that reads bookings and writes calendars."""
+
+    client_secret: str = _setting("IDENTITY_CLIENT_SECRET", _text, secret=True)
+    """Its secret. In Azure make it a Key Vault reference."""
+
+    authority: str = _setting("IDENTITY_AUTHORITY", _https, "https://login.microsoftonline.com")
+    """Where tokens come from; another address in national clouds."""
+
+    graph: str = _setting("GRAPH_URL", _https, "https://graph.microsoft.com")
+    """Microsoft Graph; another address in national clouds."""
+
+    graph_scope: str = _setting("GRAPH_SCOPE", _text, "https://graph.microsoft.com/.default")
+    """Audience of the tokens for Graph; another one in national clouds."""
+
+    dataverse: str = _setting("DATAVERSE_URL", _https)
+    """The Dynamics 365 environment."""
+
+    organization: str = _setting("DATAVERSE_ORGANIZATION_ID", _guid)
+    """Its organisation id. The app works for no other, so that a copied environment cannot reach live mailboxes."""
+
+    shards: int = _setting("SYNC_SHARDS", _shards, "8")
+    """Into how many parts the mailboxes are divided, 1 to 64. Changing it later needs an empty table."""
+
+    past: timedelta = _setting("SYNC_WINDOW_PAST_DAYS", _days, "7")
+    """A booking that ended longer ago gets no event. An event that exists is kept."""
+
+    future: timedelta = _setting("SYNC_WINDOW_FUTURE_DAYS", _days, "180")
+    """A booking that starts later than in so many days gets no event yet."""
+
+    filter: str = _setting("SYNC_FILTER", _text, "")
+    """Which bookings are wanted, as an OData condition over their columns; empty means all of them."""
+
+    subject: str = _setting("SYNC_SUBJECT_TEMPLATE", _text, "{{ account or name }}")
+    """Jinja template of an event's subject. Names: name, account, work_order, status, resource, start, end, columns."""
+
+    body: str = _setting(
+        "SYNC_BODY_TEMPLATE",
+        _text,
+        "<p>{{ status }}{% if work_order %} &middot; {{ work_order }}{% endif %}</p>"
+        '<p><a href="{{ link }}">Open the booking in Dynamics 365</a></p>',
+    )
+    """Jinja template of an event's HTML body; the same names and `link`, the address of the record."""
+
+    show_as: Mapping[str, ShowAs] = _setting("SYNC_SHOW_AS", _show_as, "proposed=tentative,committed=busy")
+    """What a booking status looks like in the calendar. A status is named by its id, its Field Service status
+    (scheduled, traveling, on_break, in_progress, completed) or its kind (proposed, committed), in this order."""
+
+    category: str = _setting("SYNC_CATEGORY", _text, "Dynamics 365")
+    """Category of new events; empty for none."""
+
+    wake_queue: str = _setting("SYNC_WAKE_QUEUE", _text, "bookingsync-wake")
+    """Storage queue that carries the names of shards with work."""
+
+    wake_schedule: str = _setting("SYNC_WAKE_SCHEDULE", _text, "*/10 * * * * *")
+    """When shards are woken that have due work and nobody woke: six fields, UTC."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read all settings. Raises `SettingsError` naming every one that is missing or wrong, not only the first."""
+        values: dict[str, Any] = {}
+        wrong: list[str] = []
+        for item in fields(cls):
+            name, default = item.metadata["name"], item.metadata["default"]
+            text = environment.get(name, "").strip() or default
+            if text is None:
+                wrong.append(f"{name} is missing")
+                continue
+            try:
+                values[item.name] = item.metadata["parse"](text)
+            except ValueError as error:
+                wrong.append(f"{name} {error}")
+        if not values.get("storage") and not values.get("storage_tables"):
+            wrong.append("AzureWebJobsStorage or AzureWebJobsStorage__tableServiceUri is missing")
+        if wrong:
+            raise SettingsError("; ".join(wrong))
+        return cls(**values)
+
+    def __repr__(self) -> str:
+        """Names only: a secret must not reach a log by accident."""
+        return f"Settings({', '.join(item.name for item in fields(self))})"

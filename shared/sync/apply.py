@@ -1,0 +1,225 @@
+"""Carries out a plan, one action after the other, and collects what has to be committed.
+
+Every action may be repeated after a crash between any two steps: creates carry an idempotency key and are preceded by
+an intent, writes and deletions carry an etag, hand-overs and forwards are marks that may come twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from shared.errors import DuplicateError, GoneError, PreconditionError, RefusedError
+from shared.sync.facts import Snapshot
+from shared.sync.marks import coalesce, hand_over
+from shared.sync.model import (
+    Base,
+    Claim,
+    Content,
+    Event,
+    EventId,
+    Field,
+    Link,
+    MailboxId,
+    Mark,
+    Marker,
+    Shard,
+    shard_of,
+)
+from shared.sync.plan import Action, AdoptEvent, CreateEvent, DeleteEvent, Forward, Plan, RetireClaim, UpdateEvent
+from shared.sync.ports import Clock, EventSide, Store
+
+MOST_GENERATIONS = 8
+"""How many used-up idempotency keys one create may meet before it is parked (R2)."""
+
+
+@dataclass(slots=True)
+class Effects:
+    """What the actions of one plan have done and what is left to commit."""
+
+    save: list[Link] = field(default_factory=list)
+    remove: list[Link] = field(default_factory=list)
+    wake: set[Shard] = field(default_factory=set)
+    done: list[str] = field(default_factory=list)
+
+
+class Applier:
+    """Turns actions into requests."""
+
+    def __init__(self, *, events: EventSide, store: Store, clock: Clock, organization: str, shards: int) -> None:
+        """Take the ports; `organization` goes into every marker."""
+        self._events = events
+        self._store = store
+        self._clock = clock
+        self._organization = organization
+        self._shards = shards
+
+    async def apply(self, plan: Plan, seen: Snapshot) -> Effects:
+        """Carry out `plan`. Raises what the ports raise; what was done by then is safe to do again."""
+        effects = Effects()
+        for action in plan.actions:
+            await self._perform(action, seen, effects)
+        return effects
+
+    async def _perform(self, action: Action, seen: Snapshot, effects: Effects) -> None:
+        match action:
+            case CreateEvent():
+                await self._create(action, seen, effects)
+            case AdoptEvent():
+                await self._adopt(action, seen, effects)
+            case UpdateEvent():
+                await self._update(action, seen, effects)
+            case DeleteEvent():
+                await self._delete(action.link, effects)
+            case RetireClaim():
+                await self._store.save_claim(replace(action.claim, retired_at=self._clock.now()))
+                effects.done.append("retire_claim")
+            case Forward():
+                await self._put_marks(action.mailbox, coalesce(seen.marks), effects)
+                effects.done.append("forward")
+
+    async def _create(self, action: CreateEvent, seen: Snapshot, effects: Effects) -> None:
+        """Intent, claim, POST, hand-over: in this order a crash leaves nothing that the next attempt cannot find."""
+        intent, claim, event = action.intent, seen.claim, None
+        for generation in range(action.generation, action.generation + MOST_GENERATIONS):
+            if intent is None or intent.generation != generation:
+                intent = await self._note_intent(action, seen, generation)
+            claim = await self._take_claim(claim, intent)
+            marker = Marker(organization=self._organization, booking=intent.booking, generation=generation)
+            event = await self._post(action.mailbox, marker, action.content)
+            if event is not None:
+                break
+            effects.remove.append(intent)
+        if intent is None or event is None:
+            raise RefusedError(f"{MOST_GENERATIONS} generations of the event's idempotency key are used up")
+        if action.predecessor is not None:
+            order = hand_over(intent.booking, intent.generation, self._clock.now())
+            await self._put_marks(action.predecessor, (order,), effects)
+        if action.replaces is not None:
+            effects.remove.append(action.replaces)
+        effects.save.append(self._confirmed(intent, event, action.content, seen))
+        effects.done.append("create_event")
+
+    async def _note_intent(self, action: CreateEvent, seen: Snapshot, generation: int) -> Link:
+        intent = Link(
+            booking=seen.booking_id,
+            generation=generation,
+            mailbox=action.mailbox,
+            written_at=self._clock.now(),
+            predecessor=action.predecessor,
+        )
+        return await self._store.save_intent(seen.shard, intent)
+
+    async def _take_claim(self, claim: Claim | None, link: Link) -> Claim:
+        if claim is not None and claim.is_live and (claim.generation, claim.mailbox) == (link.generation, link.mailbox):
+            return claim
+        return await self._store.save_claim(
+            Claim(
+                booking=link.booking,
+                generation=link.generation,
+                mailbox=link.mailbox,
+                claimed_at=self._clock.now(),
+                row=claim.row if claim is not None else "",
+            )
+        )
+
+    async def _post(self, mailbox: MailboxId, marker: Marker, content: Content) -> Event | None:
+        """The created event; the existing one if it is ours and live; `None` if the idempotency key is used up."""
+        try:
+            return await self._events.create_event(mailbox, marker, content)
+        except DuplicateError as duplicate:
+            event = await self._existing(mailbox, marker, duplicate.existing)
+        if event is None or event.is_cancelled or event.marker != marker:
+            return None
+        return await self._bring_up_to_date(event, content)
+
+    async def _existing(self, mailbox: MailboxId, marker: Marker, named: str | None) -> Event | None:
+        if named is not None:
+            try:
+                return await self._events.get_event(mailbox, EventId(named))
+            except GoneError:
+                return None
+        found = await self._events.find_events(mailbox, marker.text)
+        return next((event for event in found if event.marker == marker), None)
+
+    async def _bring_up_to_date(self, event: Event, content: Content) -> Event:
+        fields = frozenset(field for field in Field if event.content.text_of(field) != content.text_of(field))
+        if not fields:
+            return event
+        return await self._events.update_event(event.mailbox, event.id, event.etag, fields, content)
+
+    async def _adopt(self, action: AdoptEvent, seen: Snapshot, effects: Effects) -> None:
+        link = action.link or Link(
+            booking=seen.booking_id,
+            generation=action.generation,
+            mailbox=action.event.mailbox,
+            written_at=self._clock.now(),
+        )
+        await self._take_claim(seen.claim, link)
+        event = await self._bring_up_to_date(action.event, action.content)
+        if link.predecessor is not None:
+            order = hand_over(link.booking, link.generation, self._clock.now())
+            await self._put_marks(link.predecessor, (order,), effects)
+        effects.save.append(self._confirmed(link, event, action.content, seen))
+        effects.done.append("adopt_event")
+
+    async def _update(self, action: UpdateEvent, seen: Snapshot, effects: Effects) -> None:
+        link = action.link
+        if link.event is None or link.base is None:
+            raise LookupError("an intent cannot be updated")
+        if action.fields:
+            event = await self._events.update_event(
+                link.mailbox, link.event, action.etag, action.fields, action.content
+            )
+            effects.save.append(self._confirmed(link, event, action.content, seen))
+            effects.done.append("update_event")
+        else:
+            held = seen.event.content.fingerprints() if seen.event is not None else link.base.event
+            learned = replace(
+                link,
+                base=Base(booking=action.content.fingerprints(), event=held),
+                etag=action.etag,
+                version=seen.booking.version if seen.booking is not None else link.version,
+            )
+            effects.save.extend([learned] if learned != link else [])
+
+    def _confirmed(self, link: Link, event: Event, content: Content, seen: Snapshot) -> Link:
+        """The link as it stands after a write: everything about the event is what the service returned."""
+        return replace(
+            link,
+            event=event.id,
+            etag=event.etag,
+            version=seen.booking.version if seen.booking is not None else link.version,
+            base=Base(booking=content.fingerprints(), event=event.content.fingerprints()),
+            start=event.content.start,
+            end=event.content.end,
+            written_at=self._clock.now(),
+            predecessor=None,
+        )
+
+    async def _delete(self, link: Link, effects: Effects) -> None:
+        """Booking gone, canceled or elsewhere: that beats an edit of the event (R6), so a moved etag is read again."""
+        if link.event is None:
+            marker = Marker(organization=self._organization, booking=link.booking, generation=link.generation)
+            found = await self._events.find_events(link.mailbox, marker.text)
+            ours = [event for event in found if event.marker == marker]
+            await asyncio.gather(*(self._events.delete_event(link.mailbox, event.id, event.etag) for event in ours))
+        else:
+            try:
+                await self._events.delete_event(link.mailbox, link.event, link.etag)
+            except PreconditionError:
+                with suppress(GoneError):
+                    event = await self._events.get_event(link.mailbox, link.event)
+                    await self._events.delete_event(link.mailbox, event.id, event.etag)
+        if link.predecessor is not None:
+            order = hand_over(link.booking, link.generation, self._clock.now())
+            await self._put_marks(link.predecessor, (order,), effects)
+        effects.remove.append(link)
+        effects.done.append("delete_event")
+
+    async def _put_marks(self, mailbox: MailboxId, marks: Sequence[Mark], effects: Effects) -> None:
+        shard = shard_of(mailbox, self._shards)
+        await self._store.put_marks(shard, marks)
+        effects.wake.add(shard)

@@ -1,0 +1,232 @@
+"""The rules: what is known about one booking -> what to do about it. Pure, total, deterministic.
+
+`TABLE` is the whole truth, the first fitting row wins. Each row has a reason code, which stands in the journal, in the
+log and in the tests. To add a rule, add a row, its reason and its test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from shared.sync.facts import Facts, Snapshot
+from shared.sync.model import Cause, Link, Mark
+from shared.sync.plan import (
+    Action,
+    AdoptEvent,
+    CreateEvent,
+    DeleteEvent,
+    Forward,
+    Outcome,
+    Plan,
+    Reason,
+    RetireClaim,
+    UpdateEvent,
+)
+from shared.sync.translate import Policy
+
+
+def decide(snapshot: Snapshot, policy: Policy) -> Plan:
+    """The plan for one booking: the first fitting row, then what earlier generations left behind here.
+
+    Raises `RefusedError` when a template fails on this booking.
+    """
+    facts = Facts(snapshot, policy)
+    plan = next(row for row in TABLE if row.applies(facts)).plan(facts)
+    leftovers = tuple(DeleteEvent(link=link) for link in facts.stale)
+    return replace(plan, actions=plan.actions + leftovers)
+
+
+# What to do: one function for each kind of plan.
+
+
+def _do_nothing(reason: Reason, outcome: Outcome) -> Callable[[Facts], Plan]:
+    return lambda _: Plan(reason=reason, outcome=outcome)
+
+
+def _remove(reason: Reason) -> Callable[[Facts], Plan]:
+    """The event has to go, wherever it is; where there is none, the plan says why none is made."""
+
+    def plan(facts: Facts) -> Plan:
+        claim = facts.seen.claim if facts.seen.claim is not None and facts.seen.claim.is_live else None
+        if facts.link is None and claim is not None and not facts.owns(claim.mailbox):
+            return Plan(reason=reason, outcome=Outcome.FORWARDED, actions=(Forward(mailbox=claim.mailbox),))
+        actions: list[Action] = []
+        if facts.link is not None:
+            actions.append(DeleteEvent(link=facts.link))
+        if claim is not None:
+            actions.append(RetireClaim(claim=claim))
+        detail = facts.seen.booking.resource.obstacle if facts.seen.booking is not None else ""
+        outcome = Outcome.APPLIED if actions else Outcome.SKIPPED
+        return Plan(reason=reason, outcome=outcome, actions=tuple(actions), detail=detail)
+
+    return plan
+
+
+def _forward(facts: Facts) -> Plan:
+    return Plan(reason=Reason.ROUTED, outcome=Outcome.FORWARDED, actions=(Forward(mailbox=facts.mailbox),))
+
+
+def _create(facts: Facts) -> Plan:
+    """A first event, or once more the POST of an intent: it keeps its generation, so that it cannot double (R2)."""
+    intent = facts.link
+    create = CreateEvent(
+        mailbox=facts.mailbox,
+        generation=intent.generation if intent is not None else facts.next_generation,
+        content=facts.content,
+        intent=intent,
+        predecessor=intent.predecessor if intent is not None else None,
+    )
+    return Plan(reason=Reason.CREATED, outcome=Outcome.APPLIED, actions=(create,))
+
+
+def _reassign(facts: Facts) -> Plan:
+    create = CreateEvent(
+        mailbox=facts.mailbox,
+        generation=facts.next_generation,
+        content=facts.content,
+        predecessor=facts.holder,
+    )
+    return Plan(reason=Reason.REASSIGNED, outcome=Outcome.APPLIED, actions=(create,))
+
+
+def _restore(facts: Facts) -> Plan:
+    create = CreateEvent(
+        mailbox=facts.mailbox,
+        generation=facts.next_generation,
+        content=facts.content,
+        replaces=facts.link,
+    )
+    return Plan(reason=Reason.RESTORED, outcome=Outcome.APPLIED, actions=(create,))
+
+
+def _adopt(facts: Facts) -> Plan:
+    event = facts.found
+    if event is None or event.marker is None:
+        raise LookupError("the table asked to adopt an event that was not found")
+    adopt = AdoptEvent(event=event, generation=event.marker.generation, content=facts.content, link=facts.link)
+    return Plan(reason=Reason.FOUND, outcome=Outcome.APPLIED, actions=(adopt,))
+
+
+def _update(reason: Reason, outcome: Outcome) -> Callable[[Facts], Plan]:
+    def plan(facts: Facts) -> Plan:
+        if facts.link is None:
+            raise LookupError("the table asked to update an event without a link")
+        etag = facts.seen.event.etag if facts.seen.event is not None else facts.link.etag
+        update = UpdateEvent(link=facts.link, fields=facts.fields, content=facts.content, etag=etag)
+        return Plan(reason=reason, outcome=outcome, actions=(update,))
+
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One rule: when `applies`, the plan is what `plan` makes of the facts."""
+
+    reason: Reason
+    meaning: str
+    applies: Callable[[Facts], bool]
+    plan: Callable[[Facts], Plan]
+
+
+TABLE: tuple[Row, ...] = (
+    Row(
+        Reason.HANDED_OVER,
+        "only a hand-over asks: what this shard gave up goes, nothing else is touched",
+        lambda facts: facts.is_only_hand_over,
+        _do_nothing(Reason.HANDED_OVER, Outcome.APPLIED),
+    ),
+    Row(
+        Reason.DELETED,
+        "the row is gone and a post proves it: its event goes",
+        lambda facts: facts.is_deleted,
+        _remove(Reason.DELETED),
+    ),
+    Row(
+        Reason.MISSING,
+        "the row cannot be read and nothing proves a deletion: nothing is touched",
+        lambda facts: facts.is_missing,
+        _do_nothing(Reason.MISSING, Outcome.SKIPPED),
+    ),
+    Row(
+        Reason.CANCELED,
+        "the booking is canceled: its event goes",
+        lambda facts: facts.is_canceled,
+        _remove(Reason.CANCELED),
+    ),
+    Row(
+        Reason.NO_MAILBOX,
+        "the resource has no calendar: none is written, and the event that an earlier resource had goes",
+        lambda facts: facts.has_no_mailbox,
+        _remove(Reason.NO_MAILBOX),
+    ),
+    Row(
+        Reason.FILTERED_OUT,
+        "the administrator's filter leaves the booking out: its event goes",
+        lambda facts: facts.is_filtered_out,
+        _remove(Reason.FILTERED_OUT),
+    ),
+    Row(
+        Reason.ROUTED,
+        "another shard owns the booking's mailbox: it gets the marks",
+        lambda facts: facts.belongs_to_another_shard,
+        _forward,
+    ),
+    Row(
+        Reason.OUT_OF_WINDOW,
+        "too far in the past or the future to get an event; a booking that has one keeps it",
+        lambda facts: facts.is_out_of_window,
+        _do_nothing(Reason.OUT_OF_WINDOW, Outcome.SKIPPED),
+    ),
+    Row(
+        Reason.REASSIGNED,
+        "another mailbox holds the event: it is created here first, then handed over",
+        lambda facts: facts.is_held_by_another_mailbox,
+        _reassign,
+    ),
+    Row(
+        Reason.RESTORED,
+        "the linked event is proven gone: Dataverse owns the booking, so it comes back as a new generation",
+        lambda facts: facts.is_gone,
+        _restore,
+    ),
+    Row(
+        Reason.UPDATED,
+        "the event differs: the differing fields are written and no others",
+        lambda facts: facts.is_linked and bool(facts.fields),
+        _update(Reason.UPDATED, Outcome.APPLIED),
+    ),
+    Row(
+        Reason.UNCHANGED,
+        "both sides agree: nothing is sent, only the link learns the new row version",
+        lambda facts: facts.is_linked,
+        _update(Reason.UNCHANGED, Outcome.UNCHANGED),
+    ),
+    Row(
+        Reason.FOUND,
+        "no confirmed link, but the calendar holds an event with our marker: it is adopted, not doubled",
+        lambda facts: facts.found is not None,
+        _adopt,
+    ),
+    Row(
+        Reason.CREATED,
+        "the booking has no event: one is created",
+        lambda _: True,
+        _create,
+    ),
+)
+"""The decision table; every snapshot fits a row because the last one fits all."""
+
+
+def is_already_seen(marks: tuple[Mark, ...], links: tuple[Link, ...]) -> bool:
+    """Whether the link shows every row version that the marks speak of, so that nothing need be read (R5, R8).
+
+    Row versions only ever grow within one organisation, so an equal or lower one is an echo or an old hint.
+    """
+    newest = max(links, key=lambda link: link.generation, default=None)
+    if newest is None or newest.event is None:
+        return False
+    return all(
+        mark.cause in (Cause.CREATED, Cause.UPDATED) and mark.version is not None and mark.version <= newest.version
+        for mark in marks
+    )

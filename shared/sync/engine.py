@@ -1,0 +1,275 @@
+"""The main path: take a shard's lease, fold its marks by booking, reconcile each booking, commit.
+
+`Engine.reconcile` is what this app does: snapshot -> decide -> apply -> commit. It is level-triggered: a mark only says
+that a booking may have changed; what is done follows from how things are now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import Random
+
+from shared.errors import (
+    BookingSyncError,
+    GoneError,
+    MailboxGoneError,
+    OutcomeUnknownError,
+    PreconditionError,
+    RefusedError,
+    TransientError,
+)
+from shared.sync.apply import Applier, Effects
+from shared.sync.decide import decide, is_already_seen
+from shared.sync.facts import Facts, Snapshot
+from shared.sync.marks import MOST_ATTEMPTS, by_booking, put_off
+from shared.sync.model import BookingId, Link, Mark, Marker, Shard
+from shared.sync.plan import Outcome, Plan, Reason
+from shared.sync.ports import BookingSide, Clock, Commit, EventSide, JournalEntry, Store
+from shared.sync.translate import Policy
+
+SLICE = timedelta(seconds=30)
+"""How long one drain works before it wakes itself again."""
+PAGE = 256
+"""How many marks a drain looks at together."""
+PARALLEL = 32
+"""How many bookings of a shard are reconciled at once; the clients know what the services allow."""
+CERTAINTY = timedelta(seconds=60)
+"""How long after our last write a missing event is not yet believed to be missing (R3)."""
+MOST_DECISIONS = 4
+"""How often one booking is decided again because somebody else was faster, before it has to wait."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What a drain leaves to do: the shards to wake."""
+
+    wake: frozenset[Shard] = frozenset()
+
+
+class Engine:
+    """Works off the marks of shards. Any number of engines may work on one storage."""
+
+    def __init__(
+        self,
+        *,
+        bookings: BookingSide,
+        events: EventSide,
+        store: Store,
+        policy: Policy,
+        shards: int,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        """Take the ports and the policy; `random` names this engine as a lease holder and spreads retries."""
+        self._bookings = bookings
+        self._events = events
+        self._store = store
+        self._policy = policy
+        self._shards = shards
+        self._clock = clock
+        self._random = random
+        self._holder = f"{random.getrandbits(64):016x}"
+        self._applier = Applier(
+            events=events, store=store, clock=clock, organization=policy.organization, shards=shards
+        )
+
+    async def drain(self, shard: Shard) -> Drained:
+        """Work off the due marks of `shard` for at most a slice; a shard that is being worked on is left alone."""
+        lease = await self._store.acquire(shard, self._holder, self._clock.now())
+        if lease is None:
+            return Drained()
+        wake: set[Shard] = set()
+        end = self._clock.now() + SLICE
+        more = True
+        try:
+            while more and self._clock.now() < end:
+                marks = await self._store.due_marks(shard, self._clock.now(), PAGE)
+                more = bool(marks)
+                wake |= await self._reconcile_all(shard, marks)
+        finally:
+            asked_again = await self._store.release(lease)
+        if more or asked_again:
+            wake.add(shard)
+        return Drained(wake=frozenset(wake))
+
+    async def _reconcile_all(self, shard: Shard, marks: Sequence[Mark]) -> set[Shard]:
+        """Every booking on its own: one that fails never holds up another."""
+        gate = asyncio.Semaphore(PARALLEL)
+
+        async def one(booking: BookingId, group: tuple[Mark, ...]) -> set[Shard]:
+            async with gate:
+                return await self.reconcile(shard, booking, group)
+
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(one(booking, group)) for booking, group in by_booking(marks).items()]
+        return set().union(*(task.result() for task in running))
+
+    async def reconcile(self, shard: Shard, booking: BookingId, marks: tuple[Mark, ...]) -> set[Shard]:
+        """Bring one booking and its event together and settle its marks; gives the shards to wake."""
+        try:
+            return await self._reconcile(shard, booking, marks)
+        except PreconditionError:
+            # Another engine settled these marks or saved this link first: what is left is read again from the store.
+            log.info("overtaken on %s in shard %s", booking, shard)
+        except MailboxGoneError as error:
+            await self._give_up(shard, marks, Reason.MAILBOX_GONE, Outcome.PARKED, error)
+        except RefusedError as error:
+            await self._give_up(shard, marks, Reason.REFUSED, Outcome.DEAD_LETTER, error)
+        except (TransientError, OutcomeUnknownError, GoneError) as error:
+            await self._put_off(shard, marks, error)
+        except Exception as error:
+            # A defect of ours on one booking must not stop the others; the type says where to look, not the content.
+            log.exception("unexpected error on booking %s", booking)
+            await self._put_off(shard, marks, TransientError(f"unexpected {type(error).__name__}"))
+        return set()
+
+    async def _reconcile(self, shard: Shard, booking: BookingId, marks: tuple[Mark, ...]) -> set[Shard]:
+        links = await self._store.links(shard, booking)
+        if is_already_seen(marks, links):
+            await self._commit(shard, marks, Plan(reason=Reason.ALREADY_SEEN, outcome=Outcome.SUPERSEDED), Effects())
+            return set()
+        seen = await self._snapshot(shard, booking, marks, links)
+        for _ in range(MOST_DECISIONS):
+            plan = decide(seen, self._policy)
+            try:
+                effects = await self._applier.apply(plan, seen)
+            except PreconditionError:
+                seen = await self._look_again(seen)
+            except MailboxGoneError:
+                raise
+            except GoneError:
+                seen = await self._prove_gone(seen)
+            else:
+                await self._commit(shard, marks, plan, effects, seen)
+                return effects.wake
+        raise TransientError(f"the event or the claim of the booking changed {MOST_DECISIONS} times meanwhile")
+
+    async def _snapshot(
+        self, shard: Shard, booking: BookingId, marks: tuple[Mark, ...], links: tuple[Link, ...]
+    ) -> Snapshot:
+        """Everything about the booking as it is now; the mailbox is searched only when an event could be doubled."""
+        claim, row = await asyncio.gather(self._store.claim(booking), self._bookings.get_booking(booking))
+        seen = Snapshot(
+            booking_id=booking,
+            shard=shard,
+            shards=self._shards,
+            now=self._clock.now(),
+            marks=marks,
+            booking=row,
+            links=links,
+            claim=claim,
+        )
+        if row is not None:
+            await self._store.remember_resource(row.resource, seen.now)
+        facts = Facts(seen, self._policy)
+        if facts.needs_look_up:
+            prefix = Marker.prefix(self._policy.organization, booking)
+            return replace(seen, found=tuple(await self._events.find_events(facts.mailbox, prefix)))
+        return seen
+
+    async def _look_again(self, seen: Snapshot) -> Snapshot:
+        """After an etag moved: what is stored, and this time the event itself, too."""
+        links = await self._store.links(seen.shard, seen.booking_id)
+        fresh = await self._snapshot(seen.shard, seen.booking_id, seen.marks, links)
+        link = Facts(fresh, self._policy).link
+        if link is None or link.event is None:
+            return fresh
+        try:
+            return replace(fresh, event=await self._events.get_event(link.mailbox, link.event))
+        except MailboxGoneError:
+            raise
+        except GoneError:
+            return await self._prove_gone(fresh)
+
+    async def _prove_gone(self, seen: Snapshot) -> Snapshot:
+        """After a 404 on the linked event: believe it only after a while and a second look at a mailbox that answers.
+
+        The mailbox is searched by marker, which is another successful call on it, and finds an event that lives on
+        under another id (R3). Raises `TransientError` while it is too early to tell.
+        """
+        link = Facts(seen, self._policy).link
+        if link is None or link.event is None:
+            raise TransientError("an event disappeared that no link knows")
+        too_early = link.written_at + CERTAINTY - self._clock.now()
+        if too_early > timedelta():
+            raise TransientError("the event cannot be found so soon after it was written", retry_after=too_early)
+        try:
+            return replace(seen, event=await self._events.get_event(link.mailbox, link.event))
+        except MailboxGoneError:
+            raise
+        except GoneError:
+            prefix = Marker.prefix(self._policy.organization, seen.booking_id)
+            found = await self._events.find_events(link.mailbox, prefix)
+            return replace(seen, event=None, event_is_gone=True, found=tuple(found))
+
+    async def _commit(
+        self, shard: Shard, marks: tuple[Mark, ...], plan: Plan, effects: Effects, seen: Snapshot | None = None
+    ) -> None:
+        fields = sorted({field.value for action in plan.actions for field in getattr(action, "fields", ())})
+        newest = effects.save[-1] if effects.save else None
+        entry = replace(
+            self._entry(marks, plan.reason, plan.outcome, plan.detail),
+            actions=tuple(effects.done),
+            fields=tuple(fields),
+            generation=newest.generation if newest is not None else 0,
+            version=seen.booking.version if seen is not None and seen.booking is not None else 0,
+        )
+        commit = Commit(settled=marks, save=tuple(effects.save), remove=tuple(effects.remove), entry=entry)
+        await self._store.commit(shard, commit)
+        self._report(entry)
+
+    async def _put_off(self, shard: Shard, marks: tuple[Mark, ...], error: BookingSyncError) -> None:
+        """Try again later; after too many attempts the change becomes a dead letter."""
+        attempts = max(mark.attempts for mark in marks)
+        if attempts >= MOST_ATTEMPTS:
+            await self._give_up(shard, marks, Reason.ATTEMPTS_EXHAUSTED, Outcome.DEAD_LETTER, error)
+            return
+        at_least = error.retry_after if isinstance(error, TransientError) else None
+        later = put_off(marks, self._clock.now(), self._random, at_least)
+        log.info("put off to %s, attempt %d: %s", later[0].due_at.isoformat(), attempts + 1, error)
+        await self._settle(shard, Commit(settled=marks, deferred=later))
+
+    async def _give_up(
+        self, shard: Shard, marks: tuple[Mark, ...], reason: Reason, outcome: Outcome, error: BookingSyncError
+    ) -> None:
+        entry = self._entry(marks, reason, outcome, f"{error} {error.next_step}")
+        await self._settle(shard, Commit(settled=marks, entry=entry))
+        self._report(entry)
+
+    async def _settle(self, shard: Shard, commit: Commit) -> None:
+        try:
+            await self._store.commit(shard, commit)
+        except PreconditionError:
+            log.info("overtaken in shard %s", shard)
+
+    def _entry(self, marks: tuple[Mark, ...], reason: Reason, outcome: Outcome, detail: str) -> JournalEntry:
+        return JournalEntry(
+            booking=marks[0].booking,
+            at=self._clock.now(),
+            reason=reason,
+            outcome=outcome,
+            posts=sum(mark.posts for mark in marks),
+            attempts=max(mark.attempts for mark in marks) + 1,
+            correlation=next((mark.correlation for mark in marks if mark.correlation), ""),
+            detail=detail,
+        )
+
+    def _report(self, entry: JournalEntry) -> None:
+        """One wide line for each unit of work; ids only, never content."""
+        log.info(
+            "booking %s: %s (%s) actions=%s fields=%s posts=%d attempts=%d correlation=%s",
+            entry.booking,
+            entry.reason,
+            entry.outcome,
+            ",".join(entry.actions) or "-",
+            ",".join(entry.fields) or "-",
+            entry.posts,
+            entry.attempts,
+            entry.correlation or "-",
+        )

@@ -1,0 +1,221 @@
+"""A snapshot of one booking, and the questions that the decision table asks about it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from shared.sync.merge import fields_to_write
+from shared.sync.model import (
+    Booking,
+    BookingId,
+    Cause,
+    Claim,
+    Content,
+    Event,
+    Field,
+    Link,
+    MailboxId,
+    Mark,
+    Shard,
+    StatusKind,
+    shard_of,
+)
+from shared.sync.translate import Policy, translate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything known about one booking now, and the marks that ask about it: the only input of a decision.
+
+    `links` are the links of this shard, `claim` the booking's claim wherever it points. `event` is the linked event, if
+    it was read; `event_is_gone` says it is proven not to exist any more (R3). `found` are the events that a look-up by
+    marker found in the booking's mailbox.
+    """
+
+    booking_id: BookingId
+    shard: Shard
+    shards: int
+    now: datetime
+    marks: tuple[Mark, ...]
+    booking: Booking | None
+    links: tuple[Link, ...] = ()
+    claim: Claim | None = None
+    event: Event | None = None
+    event_is_gone: bool = False
+    found: tuple[Event, ...] = ()
+
+
+class Facts:
+    """A snapshot seen through the policy. Every question is answered when it is first asked."""
+
+    def __init__(self, snapshot: Snapshot, policy: Policy) -> None:
+        """Take both."""
+        self.seen = snapshot
+        self.policy = policy
+
+    # The booking.
+
+    @cached_property
+    def booking(self) -> Booking:
+        """The booking; ask only when it exists."""
+        if self.seen.booking is None:
+            raise LookupError("the table asked for the columns of a booking that does not exist")
+        return self.seen.booking
+
+    @cached_property
+    def mailbox(self) -> MailboxId:
+        """The mailbox of the booking's resource; ask only when it has one."""
+        if self.booking.resource.mailbox is None:
+            raise LookupError("the table asked for the mailbox of a resource without one")
+        return self.booking.resource.mailbox
+
+    @cached_property
+    def content(self) -> Content:
+        """What the event has to show. Raises `RefusedError` when a template fails on this booking."""
+        return translate(self.booking, self.policy)
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the row is gone and a post proves that it was deleted (R3)."""
+        return self.seen.booking is None and any(mark.cause is Cause.DELETED for mark in self.seen.marks)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the row cannot be read; without a deletion post that proves nothing (R3)."""
+        return self.seen.booking is None
+
+    @property
+    def is_canceled(self) -> bool:
+        """Whether the booking's status says canceled."""
+        return self.booking.status.kind is StatusKind.CANCELED
+
+    @property
+    def has_no_mailbox(self) -> bool:
+        """Whether there is no calendar to write to."""
+        return self.booking.resource.mailbox is None
+
+    @property
+    def is_filtered_out(self) -> bool:
+        """Whether the administrator's filter leaves the booking out."""
+        return not self.policy.is_wanted(self.booking)
+
+    @property
+    def belongs_to_another_shard(self) -> bool:
+        """Whether another shard owns the booking's mailbox."""
+        return not self.owns(self.mailbox)
+
+    @property
+    def is_out_of_window(self) -> bool:
+        """Whether the booking is too far away to get an event; one that has an event keeps it."""
+        return self.holder is None and not self.policy.is_in_window(self.booking, self.seen.now)
+
+    # What is stored about it.
+
+    def owns(self, mailbox: MailboxId) -> bool:
+        """Whether this shard owns `mailbox`."""
+        return shard_of(mailbox, self.seen.shards) == self.seen.shard
+
+    @property
+    def is_only_hand_over(self) -> bool:
+        """Whether nobody asked about the booking itself."""
+        return all(mark.cause is Cause.HANDED_OVER for mark in self.seen.marks)
+
+    @cached_property
+    def link(self) -> Link | None:
+        """The link here that stands for the booking's present event, confirmed or still an intent."""
+        newest = max(self.seen.links, key=lambda link: link.generation, default=None)
+        claim = self.seen.claim
+        if newest is None or claim is None or newest.generation > claim.generation:
+            return newest
+        return (
+            newest
+            if claim.is_live and (claim.generation, claim.mailbox) == (newest.generation, newest.mailbox)
+            else None
+        )
+
+    @cached_property
+    def stale(self) -> tuple[Link, ...]:
+        """The links here whose events have to go because the booking lives elsewhere by now (R10).
+
+        A confirmed one goes when the new holder says so with a hand-over, not earlier. An intent that lost its claim
+        goes at once.
+        """
+        claim = self.seen.claim
+        if claim is None:
+            return ()
+        told = max((mark.generation for mark in self.seen.marks if mark.cause is Cause.HANDED_OVER), default=0)
+        return tuple(
+            link
+            for link in self.seen.links
+            if link is not self.link
+            and link.generation <= claim.generation
+            and (link.event is None or link.generation < min(told, claim.generation))
+        )
+
+    @cached_property
+    def holder(self) -> MailboxId | None:
+        """The mailbox that holds the booking's event, or may hold it."""
+        if self.link is not None:
+            return self.link.mailbox
+        return self.seen.claim.mailbox if self.seen.claim is not None and self.seen.claim.is_live else None
+
+    @property
+    def is_held_by_another_mailbox(self) -> bool:
+        """Whether the event is, or may be, in the calendar of an earlier resource."""
+        return self.holder not in (None, self.mailbox)
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether a confirmed link stands for an event that, as far as is known, exists."""
+        return self.link is not None and self.link.event is not None and not self.seen.event_is_gone
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the linked event is proven gone and nothing in its mailbox carries its marker."""
+        return self.link is not None and self.seen.event_is_gone and self.found is None
+
+    @property
+    def needs_look_up(self) -> bool:
+        """Whether the mailbox must be searched by marker before an event may be created (R2, R2a).
+
+        So it is for an intent, whose POST may have happened, and for a booking that is neither new nor known.
+        """
+        if self.is_missing or self.is_canceled or self.has_no_mailbox or self.is_filtered_out or self.is_only_hand_over:
+            return False
+        if self.belongs_to_another_shard or self.is_out_of_window or self.is_held_by_another_mailbox:
+            return False
+        if self.seen.claim is None and self.link is None:
+            return any(mark.cause is not Cause.CREATED for mark in self.seen.marks)
+        return self.holder is not None and not self.is_linked
+
+    # The event.
+
+    @cached_property
+    def fields(self) -> frozenset[Field]:
+        """The fields of the linked event that must be written."""
+        if self.link is None or self.link.base is None:
+            return frozenset(Field)
+        return fields_to_write(self.link.base, self.content, self.seen.event.content if self.seen.event else None)
+
+    @cached_property
+    def found(self) -> Event | None:
+        """The event to adopt: ours and not cancelled; of the intent's generation, else the newest still in force."""
+        ours = {
+            event.marker.generation: event
+            for event in self.seen.found
+            if event.marker is not None and not event.is_cancelled
+        }
+        if self.link is not None:
+            return ours.get(self.link.generation)
+        newest = max(ours, default=0)
+        return ours[newest] if ours and newest >= (self.seen.claim.generation if self.seen.claim else 0) else None
+
+    @cached_property
+    def next_generation(self) -> int:
+        """A generation that was never used for this booking (R2)."""
+        used = [link.generation for link in self.seen.links]
+        used += [event.marker.generation for event in self.seen.found if event.marker is not None]
+        used += [self.seen.claim.generation] if self.seen.claim is not None else []
+        return max(used, default=0) + 1

@@ -1,0 +1,63 @@
+"""Arithmetic of marks: fold many hints about one booking into few, and decide when to try again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
+from random import Random
+
+from shared.sync.model import BookingId, Cause, Mark
+
+FIRST_DELAY = timedelta(seconds=2)
+LONGEST_DELAY = timedelta(minutes=15)
+MOST_ATTEMPTS = 20
+"""With full jitter round the delays above: about two hours on average before a change becomes a dead letter."""
+
+
+def by_booking(marks: Iterable[Mark]) -> dict[BookingId, tuple[Mark, ...]]:
+    """The marks of each booking, oldest booking first."""
+    grouped: dict[BookingId, list[Mark]] = {}
+    for mark in marks:
+        grouped.setdefault(mark.booking, []).append(mark)
+    return {booking: tuple(group) for booking, group in grouped.items()}
+
+
+def coalesce(marks: Iterable[Mark]) -> tuple[Mark, ...]:
+    """At most one mark for each cause, saying as much as all of `marks` together."""
+    ordered = sorted(marks, key=attrgetter("cause"))
+    return tuple(_fold(tuple(group)) for _, group in groupby(ordered, key=attrgetter("cause")))
+
+
+def _fold(marks: tuple[Mark, ...]) -> Mark:
+    versions = [mark.version for mark in marks]
+    return replace(
+        marks[0],
+        accepted_at=min(mark.accepted_at for mark in marks),
+        due_at=max(mark.due_at for mark in marks),
+        posts=sum(mark.posts for mark in marks),
+        attempts=max(mark.attempts for mark in marks),
+        version=None if None in versions else max(version for version in versions if version is not None),
+        generation=max(mark.generation for mark in marks),
+        key="",
+    )
+
+
+def put_off(
+    marks: Iterable[Mark], now: datetime, random: Random, at_least: timedelta | None = None
+) -> tuple[Mark, ...]:
+    """The same marks, later: exponential back-off with full jitter, never before the service's own wish."""
+
+    def later(mark: Mark) -> Mark:
+        longest = min(LONGEST_DELAY, FIRST_DELAY * 2**mark.attempts)
+        delay = max(longest * random.random(), at_least or timedelta())
+        return replace(mark, due_at=now + delay, attempts=mark.attempts + 1)
+
+    return tuple(later(mark) for mark in coalesce(marks))
+
+
+def hand_over(booking: BookingId, generation: int, now: datetime) -> Mark:
+    """The order to give up every generation of `booking` before `generation` (R10)."""
+    return Mark(booking=booking, cause=Cause.HANDED_OVER, generation=generation, accepted_at=now, due_at=now, posts=0)

@@ -1,0 +1,264 @@
+"""The words of this app as values: bookings, events, links, claims, marks.
+
+A *booking* lives in Dataverse, an *event* in one *mailbox*. A *link* remembers which event shows which booking and the
+*base*, what both sides last agreed on. A *claim* says which mailbox holds the booking's event and how many events the
+booking has had (its *generation*). A *mark* says "booking B may have changed" and nothing more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+BookingId = NewType("BookingId", str)
+"""A `bookableresourcebooking` row's GUID, lower case."""
+ResourceId = NewType("ResourceId", str)
+"""A `bookableresource` row's GUID, lower case."""
+MailboxId = NewType("MailboxId", str)
+"""The Entra object id of a user or room, lower case; user principal names can change, this cannot."""
+EventId = NewType("EventId", str)
+"""An event's immutable id; case-sensitive."""
+Shard = NewType("Shard", str)
+"""A part of the work: two digits, or `UNROUTED`."""
+Fingerprint = NewType("Fingerprint", str)
+"""A short hash of one field's content."""
+
+UNROUTED = Shard("unrouted")
+"""The shard of marks whose mailbox is not known; it owns no mailbox."""
+
+_TRANSACTIONS = uuid.UUID("b3f5c0de-5f0a-4b1e-8a54-6f6f0d2c9a11")
+
+
+def shard_of(mailbox: MailboxId, shards: int) -> Shard:
+    """The shard that owns `mailbox` among `shards` of them; the same in every process."""
+    digest = hashlib.sha256(mailbox.encode()).digest()
+    return Shard(f"{int.from_bytes(digest[:4]) % shards:02d}")
+
+
+class StatusKind(StrEnum):
+    """What a booking status means; its name is customer data and decides nothing."""
+
+    PROPOSED = "proposed"
+    COMMITTED = "committed"
+    CANCELED = "canceled"
+
+
+class ShowAs(StrEnum):
+    """Free/busy of an event, in Graph's words."""
+
+    FREE = "free"
+    TENTATIVE = "tentative"
+    BUSY = "busy"
+    OUT_OF_OFFICE = "oof"
+    WORKING_ELSEWHERE = "workingElsewhere"
+    UNKNOWN = "unknown"
+
+
+class Field(StrEnum):
+    """The fields that both sides have in common; start and end are one field because they move together."""
+
+    TIME = "time"
+    SUBJECT = "subject"
+    BODY = "body"
+    SHOW_AS = "show_as"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A booking status: `detail` is its Field Service status in lower snake case (`in_progress`), if it has one."""
+
+    id: str
+    name: str
+    kind: StatusKind
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A bookable resource; without a `mailbox`, `obstacle` says in words why there is none."""
+
+    id: ResourceId
+    name: str
+    mailbox: MailboxId | None
+    obstacle: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booking:
+    """One row as it is now. `version` is its row version; `columns` are the raw values that filters may ask for."""
+
+    id: BookingId
+    version: int
+    name: str
+    start: datetime
+    end: datetime
+    status: Status
+    resource: Resource
+    work_order: str = ""
+    account: str = ""
+    columns: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a calendar shows of a booking, in one shape for both sides. Instants are aware and in UTC."""
+
+    start: datetime
+    end: datetime
+    subject: str
+    body: str
+    show_as: ShowAs
+
+    def text_of(self, field: Field) -> str:
+        """One field as text, equal if and only if the field is equal."""
+        match field:
+            case Field.TIME:
+                return f"{self.start.isoformat()}/{self.end.isoformat()}"
+            case Field.SUBJECT:
+                return self.subject
+            case Field.BODY:
+                return self.body
+            case Field.SHOW_AS:
+                return self.show_as.value
+
+    def fingerprints(self) -> dict[Field, Fingerprint]:
+        """A short hash of every field: enough to see a change, useless to read personal data from."""
+        return {field: fingerprint(self.text_of(field)) for field in Field}
+
+
+def fingerprint(text: str) -> Fingerprint:
+    """96 bits of SHA-256 of `text`: no accidental collision in any calendar's life."""
+    return Fingerprint(hashlib.sha256(text.encode()).hexdigest()[:24])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What both sides last agreed on, each in its own words: a service may rewrite what it is given (HTML bodies).
+
+    `booking` are the fingerprints of what the booking translated to; `event` those of what the calendar then held.
+    """
+
+    booking: Mapping[Field, Fingerprint]
+    event: Mapping[Field, Fingerprint]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """The identity of one event of ours, written into the event itself by the POST that creates it (R2)."""
+
+    organization: str
+    booking: BookingId
+    generation: int
+
+    @property
+    def text(self) -> str:
+        """The marker as it stands in the event."""
+        return f"{self.prefix(self.organization, self.booking)}{self.generation}"
+
+    @staticmethod
+    def prefix(organization: str, booking: BookingId) -> str:
+        """What the markers of all generations of a booking begin with."""
+        return f"1.{organization}.{booking}."
+
+    @classmethod
+    def parse(cls, text: str) -> Marker | None:
+        """Read a marker; `None` for anything that this app did not write."""
+        match text.split("."):
+            case ["1", organization, booking, generation] if generation.isascii() and generation.isdecimal():
+                return cls(organization=organization, booking=BookingId(booking), generation=int(generation))
+        return None
+
+    def transaction_id(self, mailbox: MailboxId) -> str:
+        """The idempotency key of the create: the same for every repetition, another one in every mailbox (R2)."""
+        return str(uuid.uuid5(_TRANSACTIONS, f"{self.text}@{mailbox}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event of ours as it is now."""
+
+    id: EventId
+    mailbox: MailboxId
+    etag: str
+    content: Content
+    marker: Marker | None = None
+    is_cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """The stored pair of a booking and its event: every event of ours that may exist has one in its mailbox's shard.
+
+    It is saved as an intent (`event` is None) before the event is created, and confirmed with the event's id. `etag` is
+    the event's, `version` the row version of the booking that the event shows. `predecessor` is the mailbox of the
+    previous generation, which still has to be told to give up its event (R10). `row` is the stored row's own version.
+    """
+
+    booking: BookingId
+    generation: int
+    mailbox: MailboxId
+    written_at: datetime
+    event: EventId | None = None
+    etag: str = ""
+    version: int = 0
+    base: Base | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    predecessor: MailboxId | None = None
+    row: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Which mailbox holds the booking's event, and the highest generation ever used (R2).
+
+    It is taken before the event is created and outlives it as a tombstone (`retired_at`), so that no generation is used
+    twice. `row` is the stored row's own version.
+    """
+
+    booking: BookingId
+    generation: int
+    mailbox: MailboxId
+    claimed_at: datetime
+    retired_at: datetime | None = None
+    row: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether an event may exist under this claim."""
+        return self.retired_at is None
+
+
+class Cause(StrEnum):
+    """Why a booking is looked at."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    HANDED_OVER = "handed_over"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A durable "booking B may have changed".
+
+    `posts` counts the accepted posts it stands for (R11). A deletion is proof that the row was deleted (R3). A
+    hand-over names in `generation` the first generation that no longer lives in this shard (R10). `version` is the row
+    version that the post spoke of. `key` is the stored row's key, empty before it is stored.
+    """
+
+    booking: BookingId
+    cause: Cause
+    accepted_at: datetime
+    due_at: datetime
+    posts: int = 1
+    attempts: int = 0
+    version: int | None = None
+    generation: int = 0
+    correlation: str = ""
+    key: str = ""

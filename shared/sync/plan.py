@@ -1,0 +1,115 @@
+"""What a decision is made of: actions, their reason, and how the posts that asked for it end. Pure values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.sync.model import Claim, Content, Event, Field, Link, MailboxId
+
+
+class Outcome(StrEnum):
+    """How an accepted post ends (R11)."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    SUPERSEDED = "superseded"
+    SKIPPED = "skipped"
+    FORWARDED = "forwarded"
+    PARKED = "parked"
+    DEAD_LETTER = "dead_letter"
+
+
+class Reason(StrEnum):
+    """Why a plan is what it is; one for each row of the decision table, and those of the engine's own."""
+
+    HANDED_OVER = "handed_over"
+    DELETED = "deleted"
+    MISSING = "missing"
+    CANCELED = "canceled"
+    NO_MAILBOX = "no_mailbox"
+    FILTERED_OUT = "filtered_out"
+    ROUTED = "routed"
+    OUT_OF_WINDOW = "out_of_window"
+    REASSIGNED = "reassigned"
+    RESTORED = "restored"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    FOUND = "found"
+    CREATED = "created"
+    # Of the engine's own: no decision was needed, or none could be carried out.
+    ALREADY_SEEN = "already_seen"
+    GENERATIONS_EXHAUSTED = "generations_exhausted"
+    MAILBOX_GONE = "mailbox_gone"
+    REFUSED = "refused"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateEvent:
+    """Make the booking's event: note the intent, claim the generation, POST, tell the `predecessor` (R2, R10).
+
+    `intent` is set when it was noted before; `replaces` is the link of an event that is proven gone.
+    """
+
+    mailbox: MailboxId
+    generation: int
+    content: Content
+    intent: Link | None = None
+    predecessor: MailboxId | None = None
+    replaces: Link | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptEvent:
+    """Link an event that exists already, after bringing it up to date; `link` is the intent that it fulfils, if any."""
+
+    event: Event
+    generation: int
+    content: Content
+    link: Link | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateEvent:
+    """Write the named fields if the event still has `etag`; with no fields only the link learns what was seen."""
+
+    link: Link
+    fields: frozenset[Field]
+    content: Content
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteEvent:
+    """Delete a link and its event. An intent without an event id is looked up by its marker first."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireClaim:
+    """Turn the claim into a tombstone: the booking has no event any more."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """Put the marks into the shard that owns `mailbox`."""
+
+    mailbox: MailboxId
+
+
+type Action = CreateEvent | AdoptEvent | UpdateEvent | DeleteEvent | RetireClaim | Forward
+"""What a plan may ask for. Each is safe to repeat after a crash between any two of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do, in this order, and why; `detail` says in words what a code cannot."""
+
+    reason: Reason
+    outcome: Outcome
+    actions: tuple[Action, ...] = ()
+    detail: str = ""

@@ -1,0 +1,147 @@
+"""What the engine needs of the outside. Implementations plug in from `shared.app`; tests plug in their twins.
+
+Every method may raise `TransientError`, and `RefusedError` where a service can say no; what else it may raise is said
+at the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from shared.sync.model import (
+    Booking,
+    BookingId,
+    Claim,
+    Content,
+    Event,
+    EventId,
+    Field,
+    Link,
+    MailboxId,
+    Mark,
+    Marker,
+    Resource,
+    Shard,
+)
+from shared.sync.plan import Outcome, Reason
+
+
+class Clock(Protocol):
+    """Time as the app sees it; tests and simulations bring their own."""
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+
+
+class BookingSide(Protocol):
+    """Dataverse."""
+
+    async def get_booking(self, booking: BookingId) -> Booking | None:
+        """The row as it is now, `None` when there is none. Raises `RefusedError` in the wrong organisation (R14)."""
+
+
+class EventSide(Protocol):
+    """Microsoft 365 calendars. Every method raises `MailboxGoneError` when the whole mailbox cannot be reached."""
+
+    async def find_events(self, mailbox: MailboxId, prefix: str) -> Sequence[Event]:
+        """The events of the mailbox whose marker begins with `prefix`."""
+
+    async def get_event(self, mailbox: MailboxId, event: EventId) -> Event:
+        """One event. Raises `GoneError`."""
+
+    async def create_event(self, mailbox: MailboxId, marker: Marker, content: Content) -> Event:
+        """Make an event that carries `marker` from its first moment.
+
+        Raises `DuplicateError` when the service remembers this create, `OutcomeUnknownError` when it may have happened.
+        """
+
+    async def update_event(
+        self, mailbox: MailboxId, event: EventId, etag: str, fields: frozenset[Field], content: Content
+    ) -> Event:
+        """Write `fields` of `content` if the event still has `etag`. Raises `PreconditionError`, `GoneError`."""
+
+    async def delete_event(self, mailbox: MailboxId, event: EventId, etag: str) -> None:
+        """Delete the event if it still has `etag`; one that is gone counts as deleted. Raises `PreconditionError`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """What was seen, decided and done for one booking, when and why. It holds no subject and no body."""
+
+    booking: BookingId
+    at: datetime
+    reason: Reason
+    outcome: Outcome
+    posts: int
+    attempts: int
+    actions: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    generation: int = 0
+    version: int = 0
+    correlation: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A time-limited right to work on a shard: for efficiency, never for safety. `row` is the stored row's version."""
+
+    shard: Shard
+    holder: str
+    until: datetime
+    row: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """What one reconciliation leaves in its shard, in one transaction (R11).
+
+    `settled` are marks that end here, exactly the rows that were read; `deferred` stand for them later. `save` and
+    `remove` are links. `entry` goes to the journal and, when its outcome says so, to the dead letters.
+    """
+
+    settled: tuple[Mark, ...]
+    deferred: tuple[Mark, ...] = ()
+    save: tuple[Link, ...] = ()
+    remove: tuple[Link, ...] = ()
+    entry: JournalEntry | None = None
+
+
+class Store(Protocol):
+    """Table Storage. Conditional writes raise `PreconditionError` when a row is not as it was read."""
+
+    async def acquire(self, shard: Shard, holder: str, now: datetime) -> Lease | None:
+        """The lease, or `None` when somebody has it: then he is told to look again before he stops."""
+
+    async def release(self, lease: Lease) -> bool:
+        """Give the lease back. True when somebody asked for another look meanwhile."""
+
+    async def due_marks(self, shard: Shard, now: datetime, limit: int) -> Sequence[Mark]:
+        """The oldest marks that are due, at most `limit`."""
+
+    async def put_marks(self, shard: Shard, marks: Sequence[Mark]) -> None:
+        """Add marks."""
+
+    async def links(self, shard: Shard, booking: BookingId) -> tuple[Link, ...]:
+        """The links of one booking in this shard."""
+
+    async def save_intent(self, shard: Shard, link: Link) -> Link:
+        """Add the link of an event about to be created. Raises `PreconditionError` when there is one already."""
+
+    async def claim(self, booking: BookingId) -> Claim | None:
+        """The booking's claim."""
+
+    async def save_claim(self, claim: Claim) -> Claim:
+        """Write the claim if its row is as it was read (or still absent). Raises `PreconditionError`."""
+
+    async def commit(self, shard: Shard, commit: Commit) -> None:
+        """Everything of `commit`, or nothing. Raises `PreconditionError`."""
+
+    async def remember_resource(self, resource: Resource, now: datetime) -> None:
+        """Keep where the resource's bookings go, for routing."""

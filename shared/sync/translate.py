@@ -1,0 +1,61 @@
+"""Booking to calendar content. Pure: the texts come from renderers that the policy brings along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.sync.model import Booking, Content, ShowAs, Status, StatusKind
+
+
+def _everything(_: Booking) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the administrator decided, as values and pure functions.
+
+    `show_as` is asked by a status' id, then its detail (`in_progress`), then its kind (`committed`). `is_wanted` is the
+    filter. The window reaches from `past` before to `future` after the present; it decides what gets an event, never
+    what loses one.
+    """
+
+    organization: str
+    subject: Callable[[Booking], str]
+    body: Callable[[Booking], str]
+    show_as: Mapping[str, ShowAs]
+    past: timedelta
+    future: timedelta
+    is_wanted: Callable[[Booking], bool] = _everything
+    category: str = ""
+
+    def is_in_window(self, booking: Booking, now: datetime) -> bool:
+        """Whether any part of the booking lies between `past` before and `future` after `now`."""
+        return booking.end >= now - self.past and booking.start <= now + self.future
+
+
+DEFAULT_SHOW_AS: Mapping[str, ShowAs] = {
+    StatusKind.PROPOSED: ShowAs.TENTATIVE,
+    StatusKind.COMMITTED: ShowAs.BUSY,
+    StatusKind.CANCELED: ShowAs.FREE,
+}
+
+
+def translate(booking: Booking, policy: Policy) -> Content:
+    """What the booking's event has to show. Raises `RefusedError` when a template fails on this booking."""
+    return Content(
+        start=booking.start,
+        end=booking.end,
+        subject=policy.subject(booking),
+        body=policy.body(booking),
+        show_as=_show_as(booking.status, policy.show_as),
+    )
+
+
+def _show_as(status: Status, rules: Mapping[str, ShowAs]) -> ShowAs:
+    for key in (status.id, status.detail, status.kind):
+        if key is not None and key in rules:
+            return rules[key]
+    return DEFAULT_SHOW_AS[status.kind]

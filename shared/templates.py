@@ -1,0 +1,66 @@
+"""The texts of an event, from the administrator's templates. Jinja in a sandbox, with bounded input and output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from shared.errors import RefusedError, SettingsError
+from shared.sync.model import Booking
+
+MOST_TEMPLATE = 8_192
+MOST_SUBJECT = 255
+"""Characters of an event's subject (Exchange)."""
+MOST_BODY = 32_768
+
+_TEXT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+_HTML = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
+
+
+def subject_template(setting: str, source: str) -> Callable[[Booking], str]:
+    """A template for one line of plain text. Raises `SettingsError` naming `setting`."""
+    render = _compile(_TEXT, setting, source, dataverse_url="")
+    return lambda booking: " ".join(render(booking).split())[:MOST_SUBJECT]
+
+
+def body_template(setting: str, source: str, dataverse_url: str) -> Callable[[Booking], str]:
+    """A template for HTML; values are escaped. Raises `SettingsError` naming `setting`."""
+    render = _compile(_HTML, setting, source, dataverse_url=dataverse_url)
+    return lambda booking: render(booking).strip()[:MOST_BODY]
+
+
+def _compile(
+    environment: ImmutableSandboxedEnvironment, setting: str, source: str, *, dataverse_url: str
+) -> Callable[[Booking], str]:
+    if len(source) > MOST_TEMPLATE:
+        raise SettingsError(f"{setting} is longer than {MOST_TEMPLATE} characters")
+    try:
+        template = environment.from_string(source)
+    except TemplateError as error:
+        raise SettingsError(f"{setting} is not a valid template: {error}") from error
+
+    def render(booking: Booking) -> str:
+        try:
+            return template.render(_names(booking, dataverse_url))
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise RefusedError(f"{setting} fails on this booking: {type(error).__name__}") from error
+
+    return render
+
+
+def _names(booking: Booking, dataverse_url: str) -> Mapping[str, object]:
+    """What a template may use."""
+    record = f"{dataverse_url}/main.aspx?pagetype=entityrecord&etn=bookableresourcebooking&id={booking.id}"
+    return {
+        "name": booking.name,
+        "account": booking.account,
+        "work_order": booking.work_order,
+        "status": booking.status.name,
+        "resource": booking.resource.name,
+        "start": booking.start,
+        "end": booking.end,
+        "link": record,
+        "columns": booking.columns,
+    }
