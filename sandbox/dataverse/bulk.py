@@ -1,0 +1,68 @@
+"""CreateMultiple and UpdateMultiple: many rows of one table in one transaction.
+
+Microsoft docs, "Use bulk operation messages": any failing row rolls all back, there are no entity tags, and the steps
+registered for single rows fire for each row. DeleteMultiple does not exist on standard tables.
+"""
+
+from __future__ import annotations
+
+from sandbox.dataverse import errors, payload
+from sandbox.dataverse.pipeline import Pipeline
+from sandbox.dataverse.reads import NO_CONTENT
+from sandbox.dataverse.schema import Reference, Table, Value
+from sandbox.dataverse.state import State
+from sandbox.dataverse.visits import Place, Visit
+from sandbox.http import Response
+
+NAMESPACE = "Microsoft.Dynamics.CRM."
+
+
+class Bulk:
+    """Answers the bulk actions, which are bound to an entity set."""
+
+    def __init__(self, state: State, pipeline: Pipeline) -> None:
+        """Find rows in `state`, change them through `pipeline`."""
+        self._state = state
+        self._pipeline = pipeline
+
+    def knows(self, place: Place) -> bool:
+        """Whether `place` is an action on a set."""
+        return place.row_id is None and len(place.rest) == 1 and place.rest[0].startswith(NAMESPACE)
+
+    def answer(self, visit: Visit, place: Place) -> Response:
+        """The answer to the action at `place`."""
+        visit.query(self._state, place.table)
+        match place.rest[0].removeprefix(NAMESPACE):
+            case "CreateMultiple":
+                return self._create(visit, place.table)
+            case "UpdateMultiple":
+                return self._update(visit, place.table)
+            case "DeleteMultiple":
+                raise errors.refuse(501, "", "DeleteMultiple has not yet been implemented.")
+            case name:
+                raise errors.not_modelled(f"the action '{name}'")
+
+    def _create(self, visit: Visit, table: Table) -> Response:
+        with self._state.transaction():
+            rows = [self._pipeline.create(table, values, visit.caller) for values in self._targets(visit, table)]
+        context = visit.context(f"{NAMESPACE}CreateMultipleResponse")
+        return Response.of_json(200, {"@odata.context": context, "Ids": [row.id for row in rows]}, errors.HEADERS)
+
+    def _update(self, visit: Visit, table: Table) -> Response:
+        with self._state.transaction():
+            for values in self._targets(visit, table):
+                row_id = values.get(table.key)
+                if not isinstance(row_id, str):
+                    raise errors.invalid_argument(f"Every target of UpdateMultiple needs its {table.key}.")
+                self._pipeline.update(self._state.must_find(Reference(table.name, row_id)), values, visit.caller)
+        return NO_CONTENT
+
+    def _targets(self, visit: Visit, table: Table) -> list[dict[str, Value]]:
+        body = payload.read_object(visit.request, table.set_name)
+        targets = body.get("Targets")
+        if set(body) != {"Targets"} or not isinstance(targets, list) or not targets:
+            raise errors.payload(table.set_name, "The body of a bulk action is a non-empty list 'Targets'.")
+        for target in targets:
+            if not isinstance(target, dict) or "@odata.type" not in target:
+                raise errors.payload(table.set_name, "Every target needs its @odata.type.")
+        return [payload.read_values(self._state.schema, table, target) for target in targets]

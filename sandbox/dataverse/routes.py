@@ -1,0 +1,172 @@
+"""The Web API of one environment: who may call, and what answers which address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from sandbox.cloud import Cloud
+from sandbox.dataverse import errors
+from sandbox.dataverse.batch import Batch
+from sandbox.dataverse.bulk import Bulk
+from sandbox.dataverse.pipeline import SYSTEM_USER, Caller, Pipeline, Plugin
+from sandbox.dataverse.reads import Reads
+from sandbox.dataverse.registration import SCHEMA, messages
+from sandbox.dataverse.schema import Reference, Value
+from sandbox.dataverse.state import Row, State
+from sandbox.dataverse.tables import BUSINESS_UNIT, ORGANIZATION, USER
+from sandbox.dataverse.values import parse_guid
+from sandbox.dataverse.visits import Preferences, Visit, check_headers, find_place, read_options, root_of
+from sandbox.dataverse.webhooks import Webhooks
+from sandbox.dataverse.writes import Writes
+from sandbox.directory import Directory, known_id
+from sandbox.entra.tokens import TokenRejected, Tokens
+from sandbox.http import Request, Response
+from sandbox.recorder import Call
+
+ORGANIZATION_ID = known_id("organization")
+BUSINESS_UNIT_ID = known_id("businessunit")
+PARALLELISM_HINT = "4"
+
+
+class Dataverse:
+    """One environment, an implementation of `sandbox.cloud.Service`.
+
+    `plugins` is the business logic on its tables, `webhooks` its way to tell the outside, `load` puts rows there.
+    """
+
+    name = "dataverse"
+
+    def __init__(self, cloud: Cloud, directory: Directory, tokens: Tokens) -> None:
+        """Make an environment without users: nobody can call it until rows are loaded."""
+        self._cloud = cloud
+        self._directory = directory
+        self._tokens = tokens
+        self.state = State(SCHEMA)
+        self.webhooks = Webhooks(cloud, self.state, ORGANIZATION_ID)
+        self.pipeline = Pipeline(cloud, self.state, self.webhooks.tell)
+        self._reads = Reads(self.state)
+        self._writes = Writes(self.state, self.pipeline)
+        self._bulk = Bulk(self.state, self.pipeline)
+        self._batch = Batch(self.state, lambda inner: cloud.serve(self.name, inner, inner=True), cloud.new_id)
+        self.reset()
+
+    @property
+    def plugins(self) -> list[Plugin]:
+        """Business logic that runs inside every write."""
+        return self.pipeline.plugins
+
+    def load(self, table: str, row_id: str, values: Mapping[str, Value]) -> Row:
+        """Put a row there as if it had always been there. Raises `ValueError` for columns that do not exist."""
+        return self.pipeline.load(SCHEMA.tables[table], row_id, values)
+
+    async def close(self) -> None:
+        """Stop telling the outside."""
+        await self.webhooks.close()
+
+    def reset(self) -> None:
+        """Forget all rows, posts and plug-ins; what every environment is born with comes back."""
+        self.webhooks.reset()
+        self.plugins.clear()
+        self.state.clear()
+        self.load(ORGANIZATION.name, ORGANIZATION_ID, {"name": f"unq{ORGANIZATION_ID.replace('-', '')[:28]}"})
+        unit: dict[str, Value] = {"name": "contoso", "organizationid": ORGANIZATION_ID}
+        self.load(BUSINESS_UNIT.name, BUSINESS_UNIT_ID, unit)
+        system: dict[str, Value] = {
+            "fullname": "SYSTEM",
+            "domainname": "",
+            "accessmode": 3,
+            "businessunitid": Reference(BUSINESS_UNIT.name, BUSINESS_UNIT_ID),
+        }
+        self.load(USER.name, SYSTEM_USER, system)
+        for table, row_id, values in messages():
+            self.load(table, row_id, values)
+
+    def error(self, status: int, code: str, message: str) -> Response:
+        """An error in Dataverse's shape."""
+        return errors.answer(status, code, message)
+
+    def is_envelope(self, request: Request) -> bool:
+        """Whether the call is a batch."""
+        return request.path.rstrip("/").endswith("/$batch")
+
+    async def handle(self, request: Request, call: Call) -> Response:
+        """Answer one call."""
+        caller = self._caller(request)
+        check_headers(request)
+        prefix = root_of(request.path)
+        options = read_options(request)
+        visit = Visit(
+            request=request,
+            root=f"{request.base}{prefix}",
+            preferences=Preferences.of(request),
+            caller=replace(caller, tag=options.pop("tag", None)),
+            options=options,
+        )
+        answer = await self._answer(visit, request.without_prefix(prefix).segments, call)
+        return replace(answer, headers={"x-ms-service-request-id": caller.request_id, **answer.headers})
+
+    async def _answer(self, visit: Visit, segments: tuple[str, ...], call: Call) -> Response:
+        method = visit.request.method
+        if segments == ("$batch",) and method == "POST":
+            return await self._batch.answer(visit)
+        if visit.preferences.continue_on_error:
+            raise errors.not_modelled("the preference 'odata.continue-on-error' outside of a batch")
+        if len(segments) == 1 and segments[0] in ("WhoAmI", "WhoAmI()") and method == "GET":
+            return self._who_am_i(visit)
+        if not segments:
+            raise errors.not_modelled("the service document")
+        place = find_place(SCHEMA, segments)
+        call.tags["table"] = place.table.name
+        if method == "GET":
+            return self._reads.answer(visit, place)
+        if method == "POST" and self._bulk.knows(place):
+            return self._bulk.answer(visit, place)
+        return self._writes.answer(visit, place)
+
+    def _caller(self, request: Request) -> Caller:
+        """The application user behind the token, or whom it impersonates. Refuses others with 401 and 403."""
+        try:
+            claims = self._tokens.check(request, {request.base})
+        except TokenRejected as rejected:
+            raise errors.unauthorized(request.base, self._directory.tenant_id) from rejected
+        initiating = self._user("applicationid", claims.client_id)
+        if initiating is None:
+            raise errors.refuse(403, errors.NOT_A_MEMBER, "The user is not a member of the organization.")
+        user = self._impersonated(request) or initiating
+        for one in (initiating, user):
+            if one.get("isdisabled"):
+                raise errors.refuse(403, errors.DISABLED_USER, "The specified user is either disabled or not found.")
+        return Caller(
+            user=user,
+            initiating=initiating,
+            agent=request.header("user-agent"),
+            host=urlsplit(request.base).netloc,
+            correlation_id=parse_guid(request.header("x-ms-correlation-request-id")) or self._cloud.new_id(),
+            request_id=self._cloud.new_id(),
+        )
+
+    def _impersonated(self, request: Request) -> Row | None:
+        """The user that the call acts for; every application user here may act on behalf of others."""
+        for header, column in (("callerobjectid", "azureactivedirectoryobjectid"), ("mscrmcallerid", USER.key)):
+            if wanted := request.header(header):
+                user = self._user(column, wanted.lower())
+                if user is None:
+                    raise errors.refuse(403, errors.DISABLED_USER, f"No user has the {column} '{wanted}'.")
+                return user
+        return None
+
+    def _user(self, column: str, value: str) -> Row | None:
+        return next((user for user in self.state.rows(USER.name) if user.get(column) == value), None)
+
+    def _who_am_i(self, visit: Visit) -> Response:
+        visit.query(self.state, USER)
+        unit = visit.caller.user.get("businessunitid")
+        body = {
+            "@odata.context": visit.context("Microsoft.Dynamics.CRM.WhoAmIResponse"),
+            "BusinessUnitId": unit.id if isinstance(unit, Reference) else None,
+            "UserId": visit.caller.user.id,
+            "OrganizationId": ORGANIZATION_ID,
+        }
+        return Response.of_json(200, body, {**errors.HEADERS, "x-ms-dop-hint": PARALLELISM_HINT})

@@ -1,0 +1,314 @@
+"""Webhooks: a committed operation becomes system jobs, and each job one post.
+
+Facts: Microsoft docs, "Use Webhooks" (headers, 60 s, one more attempt after 502, 503 and 504, 256 KB), "Register a
+WebHook" (authentication), "Asynchronous service" (job states, order is not guaranteed). That a time-out or a lost
+connection is final is unverified.
+
+Faults for the service `webhook`, beyond those for all calls: `lose` (the job succeeds, nothing arrives), `duplicate`
+(sent twice), `hold` (kept until `Webhooks.release`), `reorder` (goes behind all posts that wait).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from urllib.parse import parse_qsl, urlsplit
+
+from sandbox.cloud import Cloud
+from sandbox.dataverse.context import Occasion, execution_context, trimmed
+from sandbox.dataverse.pipeline import BEFORE_THE_SANDBOX, Operation
+from sandbox.dataverse.registration import (
+    ENDPOINT,
+    FILTER,
+    HTTP_HEADER,
+    IMAGE,
+    JOB,
+    MESSAGE,
+    STEP,
+    WEBHOOK_KEY,
+    auth_pairs,
+)
+from sandbox.dataverse.schema import Reference, Value
+from sandbox.dataverse.state import Row, State
+from sandbox.dataverse.tables import ORGANIZATION
+from sandbox.faults import Rule
+from sandbox.http import Request, Response
+from sandbox.recorder import Call
+
+SERVICE = "webhook"
+ANSWER_WITHIN = 60.0
+LARGEST_PAYLOAD = 256 * 1024
+WORTH_ANOTHER_ATTEMPT = frozenset({502, 503, 504})
+WAITING: Mapping[str, Value] = {"statecode": 0, "statuscode": 0}
+IN_PROGRESS: Mapping[str, Value] = {"statecode": 2, "statuscode": 20}
+SUCCEEDED: Mapping[str, Value] = {"statecode": 3, "statuscode": 30}
+FAILED: Mapping[str, Value] = {"statecode": 3, "statuscode": 31}
+NO_ANSWER = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Delivery:
+    """How posts travel: how long a job waits first, whether the order is kept, how many are on their way at once."""
+
+    delay: timedelta = timedelta()
+    shuffle: bool = False
+    in_flight: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One job's request, and when it may go."""
+
+    job: Reference
+    request: Request
+    due_at: datetime
+    auto_delete: bool
+    tags: Mapping[str, str]
+    may_be_diverted: bool = True
+
+
+class Webhooks:
+    """The asynchronous service, as far as webhooks go."""
+
+    def __init__(self, cloud: Cloud, state: State, organization_id: str) -> None:
+        """Read the registered steps from `state`."""
+        self._cloud = cloud
+        self._state = state
+        self._organization_id = organization_id
+        self._workers: set[asyncio.Task[None]] = set()
+        self._pending: deque[Post] = deque()
+        self._held: list[Post] = []
+        self.delivery = Delivery()
+        cloud.faults.declare("lose", "duplicate", "hold", "reorder")
+
+    def reset(self) -> None:
+        """Forget what waits and what is on its way."""
+        for worker in self._workers:
+            worker.cancel()
+        self._workers.clear()
+        self._pending.clear()
+        self._held.clear()
+        self.delivery = Delivery()
+
+    async def close(self) -> None:
+        """Stop; what waits is never sent."""
+        workers = list(self._workers)
+        self.reset()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    async def quiet(self) -> None:
+        """Return when no post waits or is on its way; held ones do not count."""
+        while self._workers:
+            await asyncio.gather(*self._workers)
+
+    def release(self) -> int:
+        """Send the held posts; returns how many there were."""
+        released, self._held = self._held, []
+        self._enqueue(released)
+        return len(released)
+
+    def tell(self, operation: Operation) -> None:
+        """Make a job for every step that `operation` fires."""
+        self._enqueue([self._post(operation, step) for step in self._steps(operation)])
+
+    def _steps(self, operation: Operation) -> list[Row]:
+        return [step for step in self._state.rows(STEP.name) if self._fires(step, operation)]
+
+    def _fires(self, step: Row, operation: Operation) -> bool:
+        """Filtering attributes count when they were submitted, whether or not their value is another one."""
+        about = self._linked(step, "sdkmessagefilterid", FILTER.name)
+        wanted = {name.strip() for name in str(step.get("filteringattributes") or "").split(",") if name.strip()}
+        return (
+            step.get("statecode") == 0
+            and self._linked(step, "sdkmessageid", MESSAGE.name).get("name") == operation.message
+            and about.get("primaryobjecttypecode") == operation.table.name
+            and (operation.message != "Update" or not wanted or bool(wanted & set(operation.submitted)))
+        )
+
+    def _post(self, operation: Operation, step: Row) -> Post:
+        job_id = self._cloud.new_id()
+        values: dict[str, Value] = {
+            **WAITING,
+            "name": step.name,
+            "operationtype": 1,
+            "messagename": operation.message,
+            "primaryentitytype": operation.table.name,
+            "owningextensionid": step.reference,
+            "correlationid": operation.caller.correlation_id,
+            "requestid": operation.caller.request_id,
+            "depth": operation.caller.depth,
+            "retrycount": 0,
+            "ownerid": operation.caller.user.reference,
+            "createdon": operation.at,
+        }
+        self._state.put(JOB, job_id, values)
+        images = [one for one in self._state.rows(IMAGE.name) if one.get(f"{STEP.name}id") == step.reference]
+        organization = self._state.must_find(Reference(ORGANIZATION.name, self._organization_id))
+        occasion = Occasion(
+            operation=operation,
+            step=step,
+            images=tuple(images),
+            job_id=job_id,
+            organization_id=self._organization_id,
+            organization_name=organization.name or "",
+        )
+        return Post(
+            job=Reference(JOB.name, job_id),
+            request=self._request(occasion, self._linked(step, "eventhandler", ENDPOINT.name)),
+            due_at=operation.at + self.delivery.delay if self.delivery.delay else BEFORE_THE_SANDBOX,
+            auto_delete=bool(step.get("asyncautodelete")),
+            tags={"message": operation.message, "table": operation.table.name, "id": operation.id},
+        )
+
+    def _request(self, occasion: Occasion, endpoint: Row) -> Request:
+        operation = occasion.operation
+        body = execution_context(occasion, self._state)
+        payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        headers = {
+            "content-type": "application/json; charset=utf-8",
+            "x-ms-dynamics-organization": operation.caller.host,
+            "x-ms-dynamics-entity-name": operation.table.name,
+            "x-ms-dynamics-request-name": operation.message,
+            "x-ms-correlation-request-id": operation.caller.correlation_id,
+        }
+        if len(payload) > LARGEST_PAYLOAD:
+            payload = json.dumps(trimmed(body), ensure_ascii=False, separators=(",", ":")).encode()
+            headers["x-ms-dynamics-msg-size-exceeded"] = "true"
+        url = urlsplit(str(endpoint.get("url")))
+        more_headers, more_query = _authentication(endpoint)
+        return Request(
+            method="POST",
+            path=url.path or "/",
+            query=(*parse_qsl(url.query, keep_blank_values=True), *more_query),
+            headers={**headers, **more_headers},
+            body=payload,
+            base=f"{url.scheme}://{url.netloc}",
+        )
+
+    def _linked(self, row: Row, column: str, table: str) -> Row:
+        reference = row.get(column)
+        assert isinstance(reference, Reference)  # noqa: S101 - the rules of the step table require it
+        assert reference.table == table  # noqa: S101
+        return self._state.must_find(reference)
+
+    def _enqueue(self, posts: list[Post]) -> None:
+        self._pending.extend(posts)
+        while self._pending and len(self._workers) < min(self.delivery.in_flight, len(self._pending)):
+            worker = asyncio.get_running_loop().create_task(self._work())
+            self._workers.add(worker)
+
+    async def _work(self) -> None:
+        try:
+            while self._pending:
+                post = self._next()
+                wait = (post.due_at - self._cloud.clock.now()).total_seconds()
+                if wait > 0:
+                    await self._cloud.clock.sleep(wait)
+                await self._deliver(post)
+        finally:
+            # Not in a done callback: a post that comes before the callback runs would count on this worker.
+            self._workers -= {asyncio.current_task()}
+
+    def _next(self) -> Post:
+        if self.delivery.shuffle:
+            self._pending.rotate(-self._cloud.random.randrange(len(self._pending)))
+        return self._pending.popleft()
+
+    async def _deliver(self, post: Post) -> None:
+        rule = self._fault(post)
+        if rule is not None and rule.do in ("hold", "reorder"):
+            kept = replace(post, may_be_diverted=False)
+            (self._held if rule.do == "hold" else self._pending).append(kept)
+            return
+        self._note(post, {**IN_PROGRESS, "startedon": self._now()})
+        status = await self._attempt(post, rule)
+        if status in WORTH_ANOTHER_ATTEMPT:
+            self._note(post, {"retrycount": 1})
+            status = await self._attempt(post, None)
+        self._finish(post, status)
+
+    def _fault(self, post: Post) -> Rule | None:
+        """The rule about this post's way; those that only divert it see a post once."""
+        effects = ("lose", "duplicate", "hold", "reorder") if post.may_be_diverted else ("lose", "duplicate")
+        probe = Call(
+            number=0, at=self._cloud.clock.now(), service=SERVICE, method=post.request.method, path=post.request.path
+        )
+        return self._cloud.faults.take(probe, *effects)
+
+    async def _attempt(self, post: Post, rule: Rule | None) -> int:
+        """Send once, or as the rule says; the status of the first answer."""
+        if rule is not None and rule.do == "lose":
+            call = self._log(post)
+            call.fault = rule.do
+            self._cloud.recorder.finish(call, NO_ANSWER)
+            return 202
+        status = await self._send(post)
+        if rule is not None:
+            await self._send(post, fault=rule.do)
+        return status
+
+    async def _send(self, post: Post, fault: str = "") -> int:
+        call = self._log(post)
+        call.fault = fault
+
+        async def send(request: Request) -> Response:
+            return await self._cloud.send(request, ANSWER_WITHIN)
+
+        try:
+            answer = await self._cloud.faults.around(call, post.request, send, _refused)
+            status = NO_ANSWER if answer.dropped else answer.status
+        except (TimeoutError, ConnectionError):
+            status = NO_ANSWER
+        self._cloud.recorder.finish(call, status)
+        return status
+
+    def _log(self, post: Post) -> Call:
+        call = self._cloud.recorder.start(self._cloud.clock.now(), SERVICE, post.request.method, post.request.path)
+        call.tags.update(post.tags)
+        return call
+
+    def _finish(self, post: Post, status: int) -> None:
+        """Note how the job ended; a successful one may be deleted at once."""
+        if 200 <= status < 300:  # noqa: PLR2004 - any 2xx
+            self._note(post, {**SUCCEEDED, "completedon": self._now()})
+            if post.auto_delete and (job := self._state.find(post.job)) is not None:
+                self._state.remove(job)
+            return
+        what = f"answered {status}" if status else "did not answer"
+        failure: dict[str, Value] = {
+            **FAILED,
+            "completedon": self._now(),
+            "errorcode": -2147220891,
+            "friendlymessage": f"The webhook call failed because the receiver {what}.",
+            "message": f"The webhook call failed because the receiver {what}.",
+        }
+        self._note(post, failure)
+
+    def _note(self, post: Post, values: Mapping[str, Value]) -> None:
+        job = self._state.find(post.job)
+        if job is not None:  # somebody may have deleted it
+            self._state.put(JOB, job.id, {**job.values, **values})
+
+    def _now(self) -> datetime:
+        return self._cloud.clock.now().replace(microsecond=0)
+
+
+def _authentication(endpoint: Row) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """The headers and query parameters that the endpoint's `authtype` asks for."""
+    value = str(endpoint.get("authvalue") or "")
+    if not value:
+        return {}, []
+    if endpoint.get("authtype") == WEBHOOK_KEY:
+        return {}, [("code", value)]
+    pairs = auth_pairs(value)
+    if endpoint.get("authtype") == HTTP_HEADER:
+        return {name.lower(): text for name, text in pairs}, []
+    return {}, pairs
+
+
+def _refused(status: int, _code: str, _message: str) -> Response:
+    return Response(status=status)
