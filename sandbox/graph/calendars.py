@@ -1,0 +1,364 @@
+"""Calendars and events: the operations on mailboxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from http import HTTPStatus
+from urllib.parse import quote
+
+from sandbox.cloud import Cloud
+from sandbox.directory import Directory
+from sandbox.graph.errors import (
+    GraphError,
+    calendar_access_denied,
+    duplicate_transaction,
+    id_malformed,
+    invalid_parameter,
+    item_not_found,
+    mailbox_missing,
+    mailbox_user_invalid,
+    stale_change_key,
+    unknown_property,
+)
+from sandbox.graph.odata import Options, next_link, read_options
+from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, CALENDAR_WRITE, Context, key, needs
+from sandbox.graph.reading import (
+    EVENT_FIELDS,
+    HIDDEN_FROM_BASIC,
+    PROPERTY_FIELDS,
+    event_json,
+    expanded,
+    selected,
+)
+from sandbox.graph.state import Calendar, Event, Mailbox, State, is_item_id
+from sandbox.graph.times import read_instant
+from sandbox.graph.writing import changed_content, new_content, read_object
+from sandbox.http import Handler, Json, Response, Route
+from sandbox.settings import Setting
+
+LONGEST_VIEW = timedelta(days=5 * 366)
+_OF_ONE = frozenset({"$select", "$expand"})
+_OF_MANY = frozenset({"$select", "$expand", "$filter", "$orderby", "$top", "$skip"})
+_WINDOW = frozenset({"startdatetime", "enddatetime"})
+
+SETTINGS = {
+    "graph.transaction_memory": Setting(
+        default=None,
+        accepts=lambda value: value is None or (type(value) in (int, float) and value >= 0),
+        values="null or a number of seconds",
+        meaning="how long a mailbox knows a used transactionId: null = forever, 0 = not at all",
+    ),
+    "graph.duplicate_status": Setting(
+        default=400,
+        accepts=lambda value: type(value) is int and value in (400, 409),
+        values="400 or 409",
+        meaning="the status of ErrorDuplicateTransactionId",
+    ),
+    "graph.duplicate_names_event": Setting(
+        default=True,
+        accepts=lambda value: isinstance(value, bool),
+        values="true or false",
+        meaning="whether ErrorDuplicateTransactionId carries @event.existingEventId",
+    ),
+    "graph.deleted_events_readable": Setting(
+        default=False,
+        accepts=lambda value: isinstance(value, bool),
+        values="true or false",
+        meaning="whether GET by immutable id finds an event in Deleted Items",
+    ),
+}
+TOUCH = "touch"
+"""A fault: the service changes the item once more right after the write, so that the answer's etag is stale."""
+
+
+class Calendars:
+    """The operations on calendars and events."""
+
+    def __init__(self, cloud: Cloud, directory: Directory, state: State) -> None:
+        """Work on `state`; the settings and the fault `touch` are declared to `cloud`."""
+        self._cloud = cloud
+        self._directory = directory
+        self._state = state
+        cloud.settings.declare(SETTINGS)
+        cloud.faults.declare(TOUCH)
+
+    def routes(self) -> list[Route]:
+        """The operations with the permissions that they need."""
+        denied = calendar_access_denied()
+
+        def reads(handler: Handler) -> Handler:
+            return needs(CALENDAR_READ | CALENDAR_READ_BASIC, denied, handler)
+
+        def writes(handler: Handler) -> Handler:
+            return needs(CALENDAR_WRITE, denied, handler)
+
+        operations = [
+            ("GET", "/events", reads(self._list)),
+            ("POST", "/events", writes(self._create)),
+            ("GET", "/calendarView", reads(self._view)),
+            ("GET", "/events/{event}", reads(self._get)),
+            ("PATCH", "/events/{event}", writes(self._update)),
+            ("DELETE", "/events/{event}", writes(self._delete)),
+            ("POST", "/events/{event}/cancel", writes(self._cancel)),
+        ]
+        return [
+            Route("GET", "/users/{user}/calendar", reads(partial(self._get_calendar, calendar=""))),
+            Route("GET", "/users/{user}/calendars", reads(self._list_calendars)),
+            Route("GET", "/users/{user}/calendars/{calendar}", reads(self._get_calendar)),
+            *(Route(method, "/users/{user}" + path, handler) for method, path, handler in operations),
+            *(
+                Route(method, "/users/{user}/calendar" + path, partial(handler, calendar=""))
+                for method, path, handler in operations
+            ),
+            *(
+                Route(method, "/users/{user}/calendars/{calendar}" + path, handler)
+                for method, path, handler in operations
+            ),
+        ]
+
+    # In the operations `calendar` is the id of one, "" for the default one, and None where the path names none.
+
+    async def _get_calendar(self, context: Context, user: str, calendar: str) -> Response:
+        read_options(context.request, frozenset())
+        mailbox = self._mailbox(context, user)
+        found = _calendar(mailbox, calendar)
+        path = (key("users", user), "calendar") if calendar == "" else (key("users", user), "calendars")
+        metadata = context.metadata(*path, entity=True)
+        return context.answer(200, {"@odata.context": metadata, **_calendar_json(mailbox, found)})
+
+    async def _list_calendars(self, context: Context, user: str) -> Response:
+        read_options(context.request, frozenset())
+        mailbox = self._mailbox(context, user)
+        value = [_calendar_json(mailbox, calendar) for calendar in mailbox.calendars.values()]
+        metadata = context.metadata(key("users", user), "calendars")
+        return context.answer(200, {"@odata.context": metadata, "value": value})
+
+    async def _list(self, context: Context, user: str, calendar: str | None = None) -> Response:
+        options = read_options(context.request, _OF_MANY, fields=EVENT_FIELDS, property_fields=PROPERTY_FIELDS)
+        mailbox = self._mailbox(context, user)
+        events = mailbox.events_of(_calendar(mailbox, calendar))
+        return self._page(context, mailbox, options, events, _path(user, calendar, "events"))
+
+    async def _view(self, context: Context, user: str, calendar: str | None = None) -> Response:
+        """Everything that overlaps the window; what ends when the window begins is outside."""
+        options = read_options(
+            context.request, _OF_MANY, fields=EVENT_FIELDS, property_fields=PROPERTY_FIELDS, others=_WINDOW
+        )
+        mailbox = self._mailbox(context, user)
+        begin, end = _window(options)
+        events = [
+            event
+            for event in mailbox.events_of(_calendar(mailbox, calendar))
+            if event.content.start.at < end and (event.content.end.at > begin or event.content.start.at == begin)
+        ]
+        return self._page(context, mailbox, options, events, _path(user, calendar, "calendarView"))
+
+    def _page(
+        self, context: Context, mailbox: Mailbox, options: Options, events: Iterable[Event], path: tuple[str, ...]
+    ) -> Response:
+        page, more = options.page_of(list(events))
+        body: dict[str, Json] = {
+            "@odata.context": context.metadata(*path, select=options.select),
+            "value": [_written(context, mailbox, event, options) for event in page],
+        }
+        if more:
+            body["@odata.nextLink"] = next_link(context.request, skip=str(options.skip + options.top))
+        return context.answer(200, body)
+
+    async def _get(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
+        context.refuse_headers("if-match", "if-none-match")
+        options = read_options(context.request, _OF_ONE, property_fields=PROPERTY_FIELDS)
+        mailbox = self._mailbox(context, user)
+        readable = self._cloud.settings["graph.deleted_events_readable"]
+        found = self._event(mailbox, event, calendar, among_deleted=readable)
+        return self._answer(context, mailbox, found, options, path=_path(user, calendar, "events"))
+
+    async def _create(self, context: Context, user: str, calendar: str | None = None) -> Response:
+        context.refuse_headers("if-match", "if-none-match")
+        options = read_options(context.request, _OF_ONE, property_fields=PROPERTY_FIELDS)
+        mailbox = self._mailbox(context, user)
+        where = _calendar(mailbox, calendar)
+        content = new_content(read_object(context.request))
+        self._refuse_duplicate(context, mailbox, content.transaction_id)
+        created = self._state.create(mailbox, where, content, context.at)
+        path = _path(user, calendar, "events")
+        answer = self._answer(context, mailbox, created, options, path=path, status=HTTPStatus.CREATED)
+        self._maybe_touch(context, mailbox, created)
+        shown_id = created.id_for(immutable=context.wishes.immutable_ids)
+        location = f"{context.root}/users/{quote(user)}/events/{quote(shown_id, safe='')}"
+        return replace(answer, headers={**answer.headers, "Location": location})
+
+    async def _update(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
+        context.refuse_headers("if-none-match")
+        options = read_options(context.request, _OF_ONE, property_fields=PROPERTY_FIELDS)
+        mailbox = self._mailbox(context, user)
+        found = self._event(mailbox, event, calendar)
+        content = changed_content(found.content, read_object(context.request))
+        _check_version(context, found)
+        self._state.update(mailbox, found, content, context.at)
+        answer = self._answer(context, mailbox, found, options, path=_path(user, calendar, "events"))
+        self._maybe_touch(context, mailbox, found)
+        return answer
+
+    async def _delete(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
+        context.refuse_headers("if-none-match")
+        read_options(context.request, frozenset())
+        mailbox = self._mailbox(context, user)
+        found = self._event(mailbox, event, calendar)
+        _check_version(context, found)
+        self._state.delete(mailbox, found, context.at)
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+    async def _cancel(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
+        """The organizer calls the meeting off; the item goes to Deleted Items (Graph docs, "event: cancel")."""
+        context.refuse_headers("if-match", "if-none-match")
+        read_options(context.request, frozenset())
+        mailbox = self._mailbox(context, user)
+        found = self._event(mailbox, event, calendar)
+        for name in read_object(context.request) if context.request.body else ():
+            if name.lower() != "comment":
+                raise unknown_property(name, "microsoft.graph.event.cancel")
+        found.content = replace(found.content, is_cancelled=True)
+        self._state.delete(mailbox, found, context.at)
+        return Response(status=HTTPStatus.ACCEPTED)
+
+    def _mailbox(self, context: Context, user: str) -> Mailbox:
+        """The mailbox of `user`; the log learns it. Raises `GraphError` for nobody and for accounts without one."""
+        account = self._directory.find(user)
+        if account is None:
+            raise mailbox_user_invalid(user)
+        context.call.mailbox = account.id
+        if not account.has_mailbox:
+            raise mailbox_missing()
+        return self._state.mailbox(account)
+
+    def _event(self, mailbox: Mailbox, event: str, calendar: str | None, *, among_deleted: bool = False) -> Event:
+        """The event with this id in either form: ids tell by themselves which form they have."""
+        if not is_item_id(event):
+            raise id_malformed()
+        found = mailbox.find(event, among_deleted=among_deleted)
+        if found is None or (calendar is not None and found.calendar_id != _calendar(mailbox, calendar).id):
+            raise item_not_found()
+        return found
+
+    def _answer(
+        self,
+        context: Context,
+        mailbox: Mailbox,
+        event: Event,
+        options: Options,
+        *,
+        path: tuple[str, ...],
+        status: int = HTTPStatus.OK,
+    ) -> Response:
+        metadata = context.metadata(*path, select=options.select, entity=True)
+        body = {"@odata.context": metadata, **_written(context, mailbox, event, options)}
+        return context.answer(status, body, ETag=event.etag)
+
+    def _refuse_duplicate(self, context: Context, mailbox: Mailbox, transaction_id: str | None) -> None:
+        settings = self._cloud.settings
+        if transaction_id is None:
+            return
+        used_by = self._state.remembered(mailbox, transaction_id, context.at, settings["graph.transaction_memory"])
+        if used_by is None:
+            return
+        existing = mailbox.events.get(used_by) or mailbox.deleted[used_by]
+        shown_id = existing.id_for(immutable=context.wishes.immutable_ids)
+        raise duplicate_transaction(
+            settings["graph.duplicate_status"], shown_id if settings["graph.duplicate_names_event"] else None
+        )
+
+    def _maybe_touch(self, context: Context, mailbox: Mailbox, event: Event) -> None:
+        if self._cloud.faults.take(context.call, TOUCH):
+            context.call.fault = TOUCH
+            self._state.update(mailbox, event, event.content, context.at)
+
+
+def _written(context: Context, mailbox: Mailbox, event: Event, options: Options) -> dict[str, Json]:
+    """The event as the caller wants and may see it."""
+    written = event_json(event, mailbox.account, context.wishes)
+    basic = not CALENDAR_READ & context.caller.roles
+    if basic:
+        written = {name: value for name, value in written.items() if name not in HIDDEN_FROM_BASIC}
+    written = selected(written, options.select)
+    if options.expand is not None:
+        if basic:
+            raise calendar_access_denied()
+        written |= expanded(event, options.expand)
+    return written
+
+
+def _path(user: str, calendar: str | None, collection: str) -> tuple[str, ...]:
+    if calendar is None:
+        return (key("users", user), collection)
+    return (key("users", user), key("calendars", calendar) if calendar else "calendar", collection)
+
+
+def _calendar(mailbox: Mailbox, calendar: str | None) -> Calendar:
+    """The calendar with this id, or the default one. Raises `GraphError`."""
+    if not calendar:
+        return mailbox.default_calendar
+    if not is_item_id(calendar):
+        raise id_malformed()
+    if calendar not in mailbox.calendars:
+        raise item_not_found()
+    return mailbox.calendars[calendar]
+
+
+def _calendar_json(mailbox: Mailbox, calendar: Calendar) -> dict[str, Json]:
+    return {
+        "id": calendar.id,
+        "name": calendar.name,
+        "color": "auto",
+        "hexColor": "",
+        "isDefaultCalendar": calendar.is_default,
+        "changeKey": calendar.id[-24:],
+        "canShare": True,
+        "canViewPrivateItems": True,
+        "canEdit": True,
+        "allowedOnlineMeetingProviders": ["teamsForBusiness"],
+        "defaultOnlineMeetingProvider": "teamsForBusiness",
+        "isTallyingResponses": True,
+        "isRemovable": not calendar.is_default,
+        "owner": {"name": mailbox.account.name, "address": mailbox.account.address},
+    }
+
+
+def _window(options: Options) -> tuple[datetime, datetime]:
+    """The window of a calendar view. Raises `GraphError`."""
+    if set(options.others) != _WINDOW:
+        raise invalid_parameter(
+            "This request requires a time window specified by the query string parameters StartDateTime and "
+            "EndDateTime."
+        )
+    bounds = []
+    for name, shown in (("startdatetime", "StartDateTime"), ("enddatetime", "EndDateTime")):
+        value = options.others[name]
+        try:
+            # a plus sign that was not encoded arrives as a blank
+            bounds.append(read_instant(value.replace(" ", "+")))
+        except ValueError:
+            raise invalid_parameter(f"The value '{value}' of parameter '{shown}' is invalid.") from None
+    begin, end = bounds
+    if end < begin:
+        raise invalid_parameter("The value of parameter 'EndDateTime' must not be before 'StartDateTime'.")
+    if end - begin > LONGEST_VIEW:
+        raise GraphError(
+            HTTPStatus.BAD_REQUEST,
+            "ErrorCalendarViewRangeTooBig",
+            "The specified view range exceeds the maximum range of five years.",
+        )
+    return begin, end
+
+
+def _check_version(context: Context, event: Event) -> None:
+    """Honour `If-Match`: entity tags are compared weakly. Raises `GraphError` when none of them fits."""
+    header = context.request.header("if-match")
+    if not header or header.strip() == "*":
+        return
+    given = {tag.strip().removeprefix("W/") for tag in header.split(",")}
+    if event.etag.removeprefix("W/") not in given:
+        raise stale_change_key()

@@ -1,0 +1,123 @@
+"""Query options: read once, every one of them obeyed or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from sandbox.graph.errors import bad_request, not_modelled
+from sandbox.graph.filters import Field, Fields, Get, Predicate, read_filter
+from sandbox.http import Json, Request
+
+LARGEST_PAGE = 1000
+_EXPAND_PROPERTIES = re.compile(r"singleValueExtendedProperties\s*\(\s*\$filter\s*=(?P<filter>.*)\)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The query options of one call.
+
+    `select` is empty when everything is wanted; `expand` says which extended properties are wanted; `others` are the
+    query parameters that the operation defines itself, by lower-case name.
+    """
+
+    select: tuple[str, ...] = ()
+    expand: Predicate | None = None
+    matches: Predicate = lambda _item: True
+    order: tuple[tuple[Get, bool], ...] = ()
+    top: int
+    skip: int = 0
+    others: Mapping[str, str]
+
+    def page_of[T](self, items: Sequence[T]) -> tuple[list[T], bool]:
+        """The wanted items of this page, and whether there are more."""
+        found = [item for item in items if self.matches(item)]
+        for get, descending in reversed(self.order):
+            found.sort(key=_sortable(get), reverse=descending)
+        page = found[self.skip : self.skip + self.top]
+        return page, len(found) > self.skip + self.top
+
+
+def read_options(
+    request: Request,
+    allowed: frozenset[str],
+    *,
+    fields: Fields | None = None,
+    property_fields: Mapping[str, Field] | None = None,
+    others: frozenset[str] = frozenset(),
+    page: int = 10,
+    largest_page: int = LARGEST_PAGE,
+) -> Options:
+    """The options of `request`; one that is not `allowed` here is refused. Raises `GraphError`."""
+    given: dict[str, str] = {}
+    for name, value in request.query:
+        key = name.lower()
+        if key not in allowed and key not in others:
+            raise not_modelled(f"query option '{name}' on {request.path}")
+        if key in given:
+            raise bad_request(
+                f"Query option '{name}' was specified more than once, but it must be specified at most once."
+            )
+        given[key] = value
+    fields = fields or Fields("", {})
+    values: dict[str, Any] = {
+        "top": _count(given, "$top", 1, largest_page, page),
+        "skip": _count(given, "$skip", 0, None, 0),
+        "others": {name: given[name] for name in others if name in given},
+    }
+    if "$select" in given:
+        values["select"] = tuple(part.strip() for part in given["$select"].split(",") if part.strip())
+    if "$expand" in given:
+        values["expand"] = _expand(given["$expand"], property_fields or {})
+    if "$filter" in given:
+        values["matches"] = read_filter(given["$filter"], fields)
+    if "$orderby" in given:
+        values["order"] = tuple(_order(part, fields) for part in given["$orderby"].split(","))
+    return Options(**values)
+
+
+def _count(given: Mapping[str, str], name: str, least: int, most: int | None, default: int) -> int:
+    text = given.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or int(text) < least or (most is not None and int(text) > most):
+        limits = f"at least {least}" if most is None else f"between {least} and {most}"
+        raise bad_request(f"Invalid value '{text}' for {name} query option found. It must be a number {limits}.")
+    return int(text)
+
+
+def _expand(text: str, property_fields: Mapping[str, Field]) -> Predicate:
+    found = _EXPAND_PROPERTIES.fullmatch(text.strip())
+    if found is None or not property_fields:
+        raise not_modelled(f"$expand={text}")
+    return read_filter(found["filter"], Fields("singleValueLegacyExtendedProperty", property_fields))
+
+
+def _order(part: str, fields: Fields) -> tuple[Get, bool]:
+    name, _, direction = part.strip().partition(" ")
+    found = fields.single.get(name.lower())
+    if found is None:
+        raise not_modelled(f"$orderby={name}")
+    if direction.strip().lower() not in ("", "asc", "desc"):
+        raise bad_request(f"Syntax error in $orderby at '{part.strip()}'.")
+    return found.get, direction.strip().lower() == "desc"
+
+
+def _sortable(get: Get) -> Callable[[Any], Json]:
+    def key(item: Any) -> Json:
+        value = get(item)
+        return (value is not None, value.casefold() if isinstance(value, str) else value)
+
+    return key
+
+
+def next_link(request: Request, **changed: str) -> str:
+    """The URL of the next page: this call's with some query options changed."""
+    query = {name.lower(): (name, value) for name, value in request.query}
+    for name, value in changed.items():
+        query[f"${name}"] = (f"${name}", value)
+    parts = "&".join(f"{quote(name, safe='$')}={quote(value, safe='')}" for name, value in query.values())
+    return f"{request.base}{request.path}?{parts}"

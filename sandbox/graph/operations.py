@@ -1,0 +1,74 @@
+"""What every operation of Graph is given, and who may call it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import wraps
+from urllib.parse import quote
+
+from sandbox.entra.tokens import Claims
+from sandbox.graph.errors import CONTENT_TYPE, GraphError, not_modelled
+from sandbox.graph.preferences import Preferences
+from sandbox.http import Handler, Json, Request, Response
+from sandbox.recorder import Call
+
+VERSION = "/v1.0"
+
+CALENDAR_READ_BASIC = frozenset({"Calendars.ReadBasic", "Calendars.ReadBasic.All"})
+CALENDAR_READ = frozenset({"Calendars.Read", "Calendars.ReadWrite"})
+CALENDAR_WRITE = frozenset({"Calendars.ReadWrite"})
+USER_READ_BASIC = frozenset({"User.ReadBasic.All"})
+USER_READ = frozenset({"User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"})
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One call: what was asked, by whom, when, and how the answer is to be written."""
+
+    request: Request
+    call: Call
+    caller: Claims
+    wishes: Preferences
+    at: datetime
+
+    @property
+    def root(self) -> str:
+        """The URL of the version root that the caller used."""
+        return self.request.base + VERSION
+
+    def metadata(self, *path: str, select: Sequence[str] = (), entity: bool = False) -> str:
+        """The `@odata.context` of an answer; `path` are the parts below the root, keys as `users('id')`."""
+        chosen = f"({','.join(select)})" if select else ""
+        return f"{self.root}/$metadata#{'/'.join(path)}{chosen}{'/$entity' if entity else ''}"
+
+    def answer(self, status: int, body: dict[str, Json], **headers: str) -> Response:
+        """An answer with a body; names in `headers` are written with underscores."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.wishes.applied:
+            named["Preference-Applied"] = self.wishes.applied
+        return Response.of_json(status, body, {"Content-Type": CONTENT_TYPE, **named})
+
+    def refuse_headers(self, *names: str) -> None:
+        """Raise `GraphError` for a conditional header that the operation does not know."""
+        for name in names:
+            if self.request.header(name):
+                raise not_modelled(f"the header {name} on {self.request.method} {self.request.path}")
+
+
+def key(collection: str, value: str) -> str:
+    """One part of a context URL, such as `users('id')`."""
+    return f"{collection}('{quote(value, safe='')}')"
+
+
+def needs(roles: frozenset[str], denied: GraphError, handler: Handler) -> Handler:
+    """`handler`, for applications that were granted one of `roles` only; the others get `denied`."""
+
+    @wraps(handler)
+    async def checked(context: Context, **values: str) -> Response:
+        if not roles & context.caller.roles:
+            raise denied
+        return await handler(context, **values)
+
+    return checked

@@ -1,0 +1,160 @@
+"""Events as answers: the JSON of an event, and what `$select`, `$filter` and `$orderby` may name in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import quote
+
+from sandbox.directory import Account
+from sandbox.graph.errors import bad_request, not_modelled
+from sandbox.graph.filters import Collection, Field, Fields, Kind, Predicate
+from sandbox.graph.preferences import Preferences
+from sandbox.graph.state import Content, Event
+from sandbox.graph.times import Moment, write_instant, write_wall
+from sandbox.graph.writing import EVENT, property_id
+from sandbox.http import Json
+
+HIDDEN_FROM_BASIC = ("body", "bodyPreview")
+"""What `Calendars.ReadBasic` does not show (Microsoft Graph docs, "Microsoft Graph permissions reference")."""
+
+WEB_LINK = "https://outlook.office365.com/owa/?itemid={}&exvsurl=1&path=/calendar/item"
+NEVER = "0001-01-01T00:00:00Z"
+_NO_PLACE = {"displayName": "", "locationType": "default", "uniqueIdType": "unknown", "address": {}, "coordinates": {}}
+_NOT_MODELLED = frozenset({"attachments", "calendar", "cancelledOccurrences", "exceptionOccurrences", "extensions"}) | {
+    "instances",
+    "multiValueExtendedProperties",
+    "originalStart",
+    "singleValueExtendedProperties",
+}
+
+
+def event_json(event: Event, account: Account, wishes: Preferences) -> dict[str, Json]:
+    """The whole event, properties in the order of the live service."""
+    content = event.content
+    shown_id = event.id_for(immutable=wishes.immutable_ids)
+    owner = {"name": account.name, "address": account.address}
+    written: dict[str, Json] = {
+        "@odata.etag": event.etag,
+        "id": shown_id,
+        "createdDateTime": write_instant(event.created_at),
+        "lastModifiedDateTime": write_instant(event.modified_at),
+        "changeKey": event.change_key,
+        "categories": list(content.categories),
+        "originalStartTimeZone": event.original_start_zone,
+        "originalEndTimeZone": event.original_end_zone,
+        "iCalUId": event.ical_uid,
+        "reminderMinutesBeforeStart": content.reminder_minutes,
+        "isReminderOn": content.is_reminder_on,
+        "hasAttachments": False,
+        "hideAttendees": content.hide_attendees,
+        "subject": content.subject,
+        "bodyPreview": content.body.preview,
+        "importance": content.importance,
+        "sensitivity": content.sensitivity,
+        "isAllDay": content.is_all_day,
+        "isCancelled": content.is_cancelled,
+        "isDraft": False,
+        "isOrganizer": True,
+        "responseRequested": content.response_requested,
+        "seriesMasterId": None,
+        "transactionId": content.transaction_id,
+        "showAs": content.show_as,
+        "type": "singleInstance",
+        "webLink": WEB_LINK.format(quote(shown_id, safe="")),
+        "onlineMeetingUrl": None,
+        "isOnlineMeeting": False,
+        "onlineMeetingProvider": "unknown",
+        "onlineMeeting": None,
+        "allowNewTimeProposals": content.allow_new_time_proposals,
+        "responseStatus": {"response": "organizer", "time": NEVER},
+        "body": _body(content, wishes),
+        "start": _time(content.start, content, wishes),
+        "end": _time(content.end, content, wishes),
+        "location": _location(content.locations),
+        "locations": [_one_of_locations(place) for place in content.locations],
+        "recurrence": None,
+        "attendees": [],
+        "organizer": {"emailAddress": owner},
+    }
+    if content.transaction_id is None:
+        del written["transactionId"]  # shown only if an application has set it
+    return written
+
+
+def selected(written: dict[str, Json], select: Sequence[str]) -> dict[str, Json]:
+    """What `$select` leaves of an event; id and etag always stay. Raises `GraphError` for an unknown property."""
+    if not select:
+        return written
+    names = {name.lower(): name for name in (*written, "transactionId", *HIDDEN_FROM_BASIC)}
+    wanted = {"@odata.etag", "id"}
+    for name in select:
+        if name in _NOT_MODELLED or "/" in name:
+            raise not_modelled(f"$select={name}")
+        if name.lower() not in names:
+            raise bad_request(f"Could not find a property named '{name}' on type '{EVENT}'.")
+        wanted.add(names[name.lower()])
+    return {name: value for name, value in written.items() if name in wanted}
+
+
+def expanded(event: Event, wanted: Predicate) -> dict[str, Json]:
+    """The extended properties that `$expand` asks for; the member is missing when the event has none of them."""
+    found = [{"id": pair[0], "value": pair[1]} for pair in event.content.properties.items() if wanted(pair)]
+    return {"singleValueExtendedProperties": found} if found else {}
+
+
+def _body(content: Content, wishes: Preferences) -> Json:
+    if wishes.text_bodies:
+        return {"contentType": "text", "content": content.body.text}
+    return {"contentType": "html", "content": content.body.html}
+
+
+def _time(moment: Moment, content: Content, wishes: Preferences) -> Json:
+    """An all-day event lies on its days in every zone; everything else is converted."""
+    wall = moment.wall if content.is_all_day else Moment(moment.at, wishes.zone).wall
+    return write_wall(wall, wishes.zone)
+
+
+def _location(places: Sequence[Mapping[str, Json]]) -> Json:
+    if not places:
+        return _NO_PLACE
+    name = "; ".join(place.get("displayName", "") for place in places)
+    defaults = {"displayName": name, "locationType": "default", "uniqueId": name, "uniqueIdType": "private"}
+    return {**defaults, **(places[0] if len(places) == 1 else {})}
+
+
+def _one_of_locations(place: Mapping[str, Json]) -> Json:
+    return {"displayName": "", "locationType": "default", "uniqueIdType": "unknown", **place}
+
+
+def _categories(event: Event) -> Iterator[str]:
+    return iter(event.content.categories)
+
+
+PROPERTY_FIELDS: dict[str, Field] = {
+    "id": Field(Kind.EXACT, lambda pair: pair[0], property_id),
+    "value": Field(Kind.TEXT, lambda pair: pair[1]),
+}
+
+EVENT_FIELDS = Fields(
+    EVENT,
+    {
+        "subject": Field(Kind.TEXT, lambda event: event.content.subject),
+        "start/datetime": Field(Kind.INSTANT, lambda event: event.content.start.at),
+        "end/datetime": Field(Kind.INSTANT, lambda event: event.content.end.at),
+        "createddatetime": Field(Kind.INSTANT, lambda event: event.created_at),
+        "lastmodifieddatetime": Field(Kind.INSTANT, lambda event: event.modified_at),
+        "importance": Field(Kind.TEXT, lambda event: event.content.importance),
+        "sensitivity": Field(Kind.TEXT, lambda event: event.content.sensitivity),
+        "showas": Field(Kind.TEXT, lambda event: event.content.show_as),
+        "type": Field(Kind.TEXT, lambda _event: "singleInstance"),
+        "icaluid": Field(Kind.EXACT, lambda event: event.ical_uid),
+        "isallday": Field(Kind.FLAG, lambda event: event.content.is_all_day),
+        "iscancelled": Field(Kind.FLAG, lambda event: event.content.is_cancelled),
+        "isreminderon": Field(Kind.FLAG, lambda event: event.content.is_reminder_on),
+        "reminderminutesbeforestart": Field(Kind.NUMBER, lambda event: event.content.reminder_minutes),
+    },
+    {
+        "singlevalueextendedproperties": Collection(lambda event: event.content.properties.items(), PROPERTY_FIELDS),
+        "categories": Collection(_categories, {"": Field(Kind.TEXT, lambda category: category)}),
+    },
+)

@@ -1,0 +1,98 @@
+"""Microsoft Graph v1.0: the edge. Tokens, versions, headers; the operations are in the modules beside this one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from email.utils import format_datetime
+
+from sandbox.cloud import Cloud
+from sandbox.directory import Directory
+from sandbox.entra.routes import GRAPH_RESOURCE
+from sandbox.entra.tokens import TokenRejected, Tokens
+from sandbox.graph.batch import serve_batch
+from sandbox.graph.calendars import Calendars
+from sandbox.graph.errors import GraphError, not_modelled, token_rejected
+from sandbox.graph.odata import read_options
+from sandbox.graph.operations import VERSION, Context
+from sandbox.graph.preferences import read_preferences
+from sandbox.graph.state import State
+from sandbox.graph.users import Users
+from sandbox.http import Request, Response, Route, Router
+from sandbox.recorder import Call
+
+BATCH = "/$batch"
+
+
+class Graph:
+    """Graph as one service of the cloud. `state` holds the mailboxes, for seeds, tests and later operations."""
+
+    name = "graph"
+
+    def __init__(self, cloud: Cloud, directory: Directory, tokens: Tokens) -> None:
+        """Serve the users of `directory` to the bearers of `tokens`."""
+        self._cloud = cloud
+        self._tokens = tokens
+        self.state = State(cloud.random)
+        tokens.resources[GRAPH_RESOURCE] = self.name
+        self._router = Router(
+            [
+                Route("POST", BATCH, self._batch),
+                *Users(directory).routes(),
+                *Calendars(cloud, directory, self.state).routes(),
+            ]
+        )
+
+    async def handle(self, request: Request, call: Call) -> Response:
+        """Answer one call."""
+        request_id = self._cloud.new_id()
+        client_request_id = request.header("client-request-id") or request_id
+        try:
+            answer = await self._answer(request, call)
+        except GraphError as refused:
+            answer = refused.answer(self._cloud.clock.now(), request_id, client_request_id)
+        return self._with_common_headers(answer, request_id, client_request_id)
+
+    async def _answer(self, request: Request, call: Call) -> Response:
+        try:
+            caller = self._tokens.check(request, (GRAPH_RESOURCE,))
+        except TokenRejected as rejected:
+            raise token_rejected(rejected.reason) from None
+        version, _, _ = request.path.removeprefix("/").partition("/")
+        found = self._router.find(request.without_prefix(VERSION)) if f"/{version}" == VERSION else None
+        if found is None:
+            raise not_modelled(f"{request.method} {request.path}")
+        context = Context(request, call, caller, read_preferences(request), self._cloud.clock.now())
+        return await found.route.handler(context, **found.values)
+
+    def error(self, status: int, code: str, message: str) -> Response:
+        """An error in Graph's shape."""
+        request_id = self._cloud.new_id()
+        answer = GraphError(status, code, message).answer(self._cloud.clock.now(), request_id, request_id)
+        return self._with_common_headers(answer, request_id, request_id)
+
+    def is_envelope(self, request: Request) -> bool:
+        """Whether the call is a batch."""
+        return request.method == "POST" and request.path == VERSION + BATCH
+
+    def reset(self) -> None:
+        """Empty all mailboxes."""
+        self.state.clear()
+
+    async def _batch(self, context: Context) -> Response:
+        read_options(context.request, frozenset())
+
+        async def serve(part: Request) -> Response:
+            return await self._cloud.serve(self.name, part, inner=True)
+
+        return context.answer(200, await serve_batch(context.request, serve, self._cloud.random))
+
+    def _with_common_headers(self, answer: Response, request_id: str, client_request_id: str) -> Response:
+        headers = {
+            "request-id": request_id,
+            "client-request-id": client_request_id,
+            "Date": format_datetime(self._cloud.clock.now(), usegmt=True),
+            "OData-Version": "4.0",
+            "Cache-Control": "private",
+            "x-ms-ags-diagnostic": '{"ServerInfo":{"DataCenter":"Sandbox","Slice":"E","Ring":"0","ScaleUnit":"000"}}',
+        }
+        return replace(answer, headers={**headers, **answer.headers})

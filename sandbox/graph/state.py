@@ -1,0 +1,231 @@
+"""The mailboxes: calendars, events, and what changed in which order. Plain data; no HTTP."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from uuid import UUID
+
+from sandbox.directory import Account
+from sandbox.graph.bodies import Body
+from sandbox.graph.times import Moment
+from sandbox.http import Json
+
+FIRST_DAY_OF_WINDOWS = datetime.fromisoformat("1601-01-01T00:00:00Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """Everything about an event that its writer decides. `properties` are single-value extended properties by id."""
+
+    start: Moment
+    end: Moment
+    subject: str | None = None
+    body: Body = field(default_factory=Body)
+    categories: tuple[str, ...] = ()
+    importance: str = "normal"
+    sensitivity: str = "normal"
+    show_as: str = "busy"
+    is_all_day: bool = False
+    is_cancelled: bool = False
+    is_reminder_on: bool = True
+    reminder_minutes: int = 15
+    response_requested: bool = True
+    allow_new_time_proposals: bool = True
+    hide_attendees: bool = False
+    locations: tuple[Mapping[str, Json], ...] = ()
+    transaction_id: str | None = None
+    properties: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(slots=True, kw_only=True)
+class Event:
+    """One item. It has two ids: `item_id` stays while it is in the mailbox, `folder_id` changes when it is moved."""
+
+    item_id: str
+    folder_id: str
+    calendar_id: str
+    ical_uid: str
+    created_at: datetime
+    modified_at: datetime
+    change_key: str
+    original_start_zone: str
+    original_end_zone: str
+    content: Content
+
+    @property
+    def etag(self) -> str:
+        """The weak entity tag of the present version."""
+        return f'W/"{self.change_key}"'
+
+    def id_for(self, *, immutable: bool) -> str:
+        """The id in the form that the caller prefers (Microsoft Graph docs, "Obtain immutable identifiers")."""
+        return self.item_id if immutable else self.folder_id
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """One calendar of a mailbox."""
+
+    id: str
+    name: str
+    is_default: bool = True
+
+
+class ChangeKind(StrEnum):
+    """What happened to an item, in the words of change notifications."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One entry of a mailbox's history: `event` as it was right after the change, or at its end."""
+
+    number: int
+    kind: ChangeKind
+    at: datetime
+    event: Event
+
+
+@dataclass(slots=True, kw_only=True)
+class Mailbox:
+    """One mailbox. `events` and `deleted` (the folder Deleted Items) are keyed by `item_id`."""
+
+    account: Account
+    calendars: dict[str, Calendar]
+    events: dict[str, Event] = field(default_factory=dict)
+    deleted: dict[str, Event] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    by_folder_id: dict[str, str] = field(default_factory=dict)
+    transactions: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+
+    @property
+    def default_calendar(self) -> Calendar:
+        """The calendar that `/calendar` and `/events` mean."""
+        return next(calendar for calendar in self.calendars.values() if calendar.is_default)
+
+    def events_of(self, calendar: Calendar | None = None) -> Iterator[Event]:
+        """The live events, of one calendar or of all, oldest first."""
+        return (event for event in self.events.values() if calendar is None or event.calendar_id == calendar.id)
+
+    def find(self, either_id: str, *, among_deleted: bool = False) -> Event | None:
+        """The live event with this id in either form; on request also a deleted one, by its immutable id only."""
+        item_id = self.by_folder_id.get(either_id, either_id)
+        if (event := self.events.get(item_id)) is not None:
+            return event
+        return self.deleted.get(either_id) if among_deleted else None
+
+
+type Listener = Callable[[Mailbox, Change], None]
+
+
+class State:
+    """All mailboxes. A listener hears of every change after it has been made."""
+
+    def __init__(self, chance: random.Random) -> None:
+        """Draw ids from `chance`."""
+        self._chance = chance
+        self._mailboxes: dict[str, Mailbox] = {}
+        self.listeners: list[Listener] = []
+
+    def mailbox(self, account: Account) -> Mailbox:
+        """The mailbox of `account`; it comes into being, with its calendar, when somebody first looks."""
+        found = self._mailboxes.get(account.id)
+        if found is None:
+            calendar = Calendar(
+                _id_of("AAMkA", b"the calendar of every mailbox: " + UUID(account.id).bytes), "Calendar"
+            )
+            found = Mailbox(account=account, calendars={calendar.id: calendar})
+            self._mailboxes[account.id] = found
+        found.account = account
+        return found
+
+    def create(self, mailbox: Mailbox, calendar: Calendar, content: Content, at: datetime) -> Event:
+        """Put a new event into `calendar`."""
+        event = Event(
+            item_id=self._new_id("AAkAL", 62),
+            folder_id=self._new_id("AAMkA", 98),
+            calendar_id=calendar.id,
+            ical_uid=self._new_ical_uid(at),
+            created_at=at,
+            modified_at=at,
+            change_key="",
+            original_start_zone=content.start.zone,
+            original_end_zone=content.end.zone,
+            content=content,
+        )
+        mailbox.events[event.item_id] = event
+        mailbox.by_folder_id[event.folder_id] = event.item_id
+        if content.transaction_id is not None:
+            mailbox.transactions[content.transaction_id] = (event.item_id, at)
+        self._note(mailbox, ChangeKind.CREATED, event, at)
+        return event
+
+    def update(self, mailbox: Mailbox, event: Event, content: Content, at: datetime) -> None:
+        """Give `event` a new content. A touch by the service itself is an update with the same one."""
+        event.content = content
+        self._note(mailbox, ChangeKind.UPDATED, event, at)
+
+    def delete(self, mailbox: Mailbox, event: Event, at: datetime) -> None:
+        """Move `event` to Deleted Items: its immutable id stays, its other id is gone."""
+        del mailbox.events[event.item_id]
+        del mailbox.by_folder_id[event.folder_id]
+        event.folder_id = self._new_id("AAMkA", 98)
+        mailbox.deleted[event.item_id] = event
+        self._note(mailbox, ChangeKind.DELETED, event, at)
+
+    def clear(self) -> None:
+        """Forget all mailboxes; listeners stay."""
+        self._mailboxes.clear()
+
+    def remembered(self, mailbox: Mailbox, transaction_id: str, at: datetime, memory: float | None) -> str | None:
+        """The item id of the event that used `transaction_id` in the last `memory` seconds (`None` = ever)."""
+        item_id, used_at = mailbox.transactions.get(transaction_id, ("", at))
+        if not item_id or (memory is not None and at - used_at >= timedelta(seconds=memory)):
+            return None
+        return item_id
+
+    def _note(self, mailbox: Mailbox, kind: ChangeKind, event: Event, at: datetime) -> None:
+        number = len(mailbox.changes) + 1
+        event.modified_at = at
+        # the mailbox and its change number, laid out like the change keys of the real service
+        key = UUID(mailbox.account.id).bytes + number.to_bytes(6)
+        event.change_key = base64.b64encode(key).decode()
+        change = Change(number=number, kind=kind, at=at, event=replace(event))
+        mailbox.changes.append(change)
+        for listener in self.listeners:
+            listener(mailbox, change)
+
+    def _new_id(self, prefix: str, size: int) -> str:
+        return _id_of(prefix, self._chance.randbytes(size))
+
+    def _new_ical_uid(self, at: datetime) -> str:
+        """A Global Object ID, with the time of creation and a GUID in it ([MS-OXOCAL] section 2.2.1.27)."""
+        ticks = (at - FIRST_DAY_OF_WINDOWS) // timedelta(microseconds=1) * 10
+        stamp = ticks.to_bytes(8, "little") + bytes(8) + (16).to_bytes(4, "little") + self._chance.randbytes(16)
+        return "040000008200E00074C5B7101A82E00800000000" + stamp.hex().upper()
+
+
+def _id_of(prefix: str, content: bytes) -> str:
+    """An id in Exchange's alphabet; its length is a multiple of four, as that of everything in base 64."""
+    text = prefix + base64.urlsafe_b64encode(content).decode().rstrip("=")
+    return text + "=" * (-len(text) % 4)
+
+
+def is_item_id(text: str) -> bool:
+    """Whether `text` has the form of an id in either form."""
+    if len(text) < 40 or not text.startswith(("AAMkA", "AAkAL")):  # noqa: PLR2004 - shorter ones do not occur
+        return False
+    try:
+        base64.b64decode(text, altchars=b"-_", validate=True)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,136 @@
+"""The directory as Graph shows it: users, rooms among them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from odata_query import ast
+
+from sandbox.directory import Account, Directory
+from sandbox.graph.errors import bad_request, directory_access_denied, not_modelled, user_not_found
+from sandbox.graph.filters import Field, Fields, Kind
+from sandbox.graph.odata import next_link, read_options
+from sandbox.graph.operations import USER_READ, USER_READ_BASIC, Context, needs
+from sandbox.http import Json, Response, Route
+
+LARGEST_PAGE = 999
+PAGE = 100
+FOR_FULL_READERS = frozenset({"accountEnabled", "userType"})
+_BY_DEFAULT = (
+    "businessPhones",
+    "displayName",
+    "givenName",
+    "jobTitle",
+    "mail",
+    "mobilePhone",
+    "officeLocation",
+    "preferredLanguage",
+    "surname",
+    "userPrincipalName",
+    "id",
+)
+_FIELDS = Fields(
+    "microsoft.graph.user",
+    {
+        "id": Field(Kind.EXACT, lambda account: account.id, str.lower),
+        "userprincipalname": Field(Kind.TEXT, lambda account: account.address),
+        "mail": Field(Kind.TEXT, lambda account: account.address if account.has_mailbox else None),
+        "displayname": Field(Kind.TEXT, lambda account: account.name),
+        "accountenabled": Field(Kind.FLAG, lambda account: account.enabled),
+    },
+    comparators=frozenset({ast.Eq}),
+    functions=frozenset({"startswith"}),
+)
+
+
+class Users:
+    """The operations on users."""
+
+    def __init__(self, directory: Directory) -> None:
+        """Show `directory`."""
+        self._directory = directory
+
+    def routes(self) -> list[Route]:
+        """The operations with the permissions that they need."""
+        readers, denied = USER_READ | USER_READ_BASIC, directory_access_denied()
+        return [
+            Route("GET", "/users", needs(readers, denied, self._list)),
+            Route("GET", "/users/{user}", needs(readers, denied, self._get)),
+        ]
+
+    async def _list(self, context: Context) -> Response:
+        options = read_options(
+            context.request,
+            frozenset({"$select", "$filter", "$top"}),
+            fields=_FIELDS,
+            others=frozenset({"$skiptoken"}),
+            page=PAGE,
+            largest_page=LARGEST_PAGE,
+        )
+        options = replace(options, skip=_offset(options.others.get("$skiptoken")))
+        page, more = options.page_of(list(self._directory.accounts.values()))
+        names = _wanted(context, options.select)
+        body: dict[str, Json] = {
+            "@odata.context": context.metadata("users", select=options.select),
+            "value": [_user_json(account, names) for account in page],
+        }
+        if more:
+            body["@odata.nextLink"] = next_link(context.request, skiptoken=f"offset-{options.skip + options.top}")
+        return context.answer(200, body)
+
+    async def _get(self, context: Context, user: str) -> Response:
+        options = read_options(context.request, frozenset({"$select"}))
+        names = _wanted(context, options.select)
+        account = self._directory.find(user)
+        if account is None:
+            raise user_not_found(user)
+        return context.answer(
+            200,
+            {
+                "@odata.context": context.metadata("users", select=options.select, entity=True),
+                **_user_json(account, names),
+            },
+        )
+
+
+def _wanted(context: Context, select: tuple[str, ...]) -> tuple[str, ...]:
+    """The names to show. Raises `GraphError` for unknown ones, and for those that the caller may not see."""
+    known = {name.lower(): name for name in (*_BY_DEFAULT, *FOR_FULL_READERS)}
+    for name in select:
+        if name.lower() not in known:
+            raise not_modelled(f"$select={name} on users")
+    names = tuple(known[name.lower()] for name in select) or _BY_DEFAULT
+    if FOR_FULL_READERS & set(names) and not USER_READ & context.caller.roles:
+        raise directory_access_denied()
+    return names
+
+
+def _user_json(account: Account, names: tuple[str, ...]) -> dict[str, Json]:
+    given, _, surname = account.name.partition(" ")
+    person = not account.is_room
+    written: dict[str, Json] = {
+        "businessPhones": [],
+        "displayName": account.name,
+        "givenName": given if person else None,
+        "jobTitle": None,
+        "mail": account.address if account.has_mailbox else None,
+        "mobilePhone": None,
+        "officeLocation": None,
+        "preferredLanguage": None,
+        "surname": (surname or None) if person else None,
+        "userPrincipalName": account.address,
+        "id": account.id,
+        "accountEnabled": account.enabled,
+        "userType": "Member",
+    }
+    return {name: written[name] for name in names}
+
+
+def _offset(token: str | None) -> int:
+    """Where the page of a `$skiptoken` begins. Raises `GraphError` for a token that was not given out."""
+    if token is None:
+        return 0
+    word, _, number = token.partition("-")
+    if word != "offset" or not number.isdigit():
+        raise bad_request("The specified page token value has expired or is invalid.")
+    return int(number)

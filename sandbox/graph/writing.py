@@ -1,0 +1,294 @@
+"""Bodies of POST and PATCH: JSON becomes the content of an event, or is refused.
+
+Properties and their rules: Microsoft Graph docs, "event resource type", "Create event", "Update event". A property that
+the type does not have is refused as the service does; one that the sandbox does not model is refused with 501, unless
+it says nothing (no attendees, no recurrence).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import time
+from types import MappingProxyType
+
+from sandbox.graph.bodies import Body, read_html, read_text
+from sandbox.graph.errors import failed_validation, invalid_request, not_modelled, unknown_property, unreadable_body
+from sandbox.graph.state import Content
+from sandbox.graph.times import read_moment
+from sandbox.http import Json, Request
+
+EVENT = "microsoft.graph.event"
+LONGEST_SUBJECT = 255
+
+_SAYS_NOTHING: dict[str, Json] = {
+    "attendees": [],
+    "recurrence": None,
+    "isOnlineMeeting": False,
+    "onlineMeetingProvider": "unknown",
+    "onlineMeeting": None,
+    "onlineMeetingUrl": None,
+    "attachments": [],
+    "extensions": [],
+    "multiValueExtendedProperties": [],
+    "isDraft": False,
+}
+READ_ONLY = frozenset(
+    {
+        "id",
+        "createdDateTime",
+        "lastModifiedDateTime",
+        "changeKey",
+        "bodyPreview",
+        "iCalUId",
+        "hasAttachments",
+        "isCancelled",
+        "isOrganizer",
+        "originalStart",
+        "originalStartTimeZone",
+        "originalEndTimeZone",
+        "organizer",
+        "responseStatus",
+        "seriesMasterId",
+        "type",
+        "webLink",
+        "calendar",
+        "cancelledOccurrences",
+        "exceptionOccurrences",
+        "instances",
+    }
+)
+_LOCATION_TEXTS = frozenset({"displayName", "locationEmailAddress", "locationUri", "uniqueId"})
+_LOCATION_CHOICES = {
+    "locationType": (
+        "default",
+        "conferenceRoom",
+        "homeAddress",
+        "businessAddress",
+        "geoCoordinates",
+        "streetAddress",
+        "hotel",
+        "restaurant",
+        "localBusiness",
+        "postalAddress",
+    ),
+    "uniqueIdType": ("unknown", "locationStore", "directory", "private", "bing"),
+}
+_PROPERTY_ID = re.compile(
+    r"(?P<type>\w+) (?:\{(?P<guid>[0-9a-f-]{36})\} (?P<by>Name|Id) (?P<name>.+)|0x[0-9a-f]+)", re.IGNORECASE
+)
+
+type Changes = dict[str, Json]
+type Reader = Callable[[str, Json], Changes]
+
+
+def read_object(request: Request) -> dict[str, Json]:
+    """The body of a write as a JSON object. Raises `GraphError`."""
+    if "json" not in request.header("content-type").lower():
+        raise invalid_request(
+            "Write requests (excluding DELETE) must contain the Content-Type header declaration of a JSON body."
+        )
+    try:
+        value = request.json()
+    except ValueError:
+        raise unreadable_body("The request body is not valid JSON.") from None
+    if not isinstance(value, dict):
+        raise unreadable_body("The request body must be a JSON object.")
+    return value
+
+
+def new_content(body: Mapping[str, Json]) -> Content:
+    """The content that a POST asks for. Raises `GraphError`."""
+    changes = _changes(body)
+    if "start" not in changes or "end" not in changes:
+        raise failed_validation()
+    properties = changes.pop("properties", {})
+    return _checked(Content(**changes, properties=MappingProxyType(properties)))
+
+
+def changed_content(content: Content, body: Mapping[str, Json]) -> Content:
+    """The content after a PATCH: what `body` does not name stays. Raises `GraphError`."""
+    changes = _changes(body)
+    if changes.get("transaction_id", content.transaction_id) != content.transaction_id:
+        raise not_modelled("changing 'transactionId', which the service does not allow")
+    if "properties" in changes:
+        changes["properties"] = MappingProxyType({**content.properties, **changes["properties"]})
+    return _checked(replace(content, **changes))
+
+
+def _changes(body: Mapping[str, Json]) -> Changes:
+    changes: Changes = {}
+    # `location` replaces all `locations`, whichever stands first in the body
+    for name, value in sorted(body.items(), key=lambda item: item[0] == "location"):
+        if name.startswith("@odata."):
+            continue
+        if name in _SAYS_NOTHING:
+            if value is not None and value != _SAYS_NOTHING[name]:
+                raise not_modelled(f"event property '{name}'")
+        elif name in READ_ONLY:
+            raise not_modelled(f"the read-only event property '{name}' in a body")
+        elif name in _READERS:
+            changes |= _READERS[name](name, value)
+        else:
+            raise unknown_property(name, EVENT)
+    return changes
+
+
+def _checked(content: Content) -> Content:
+    """`content` unless its times contradict each other."""
+    start, end = content.start, content.end
+    if end.at < start.at:
+        raise failed_validation()
+    if content.is_all_day:
+        at_midnight = start.wall.time() == end.wall.time() == time()
+        if not at_midnight or start.zone != end.zone or start.at == end.at:
+            raise failed_validation()
+    return content
+
+
+def _not_a(kind: str, name: str, value: Json) -> Exception:
+    return unreadable_body(
+        f"Cannot convert the value '{value}' of the property '{name}' to the expected type '{kind}'."
+    )
+
+
+def _flag(field: str) -> Reader:
+    def read(name: str, value: Json) -> Changes:
+        if not isinstance(value, bool):
+            raise _not_a("Edm.Boolean", name, value)
+        return {field: value}
+
+    return read
+
+
+def _choice(field: str, *choices: str) -> Reader:
+    def read(name: str, value: Json) -> Changes:
+        return {field: _chosen(name, value, choices)}
+
+    return read
+
+
+def _chosen(name: str, value: Json, choices: tuple[str, ...]) -> str:
+    for choice in choices:
+        if isinstance(value, str) and value.lower() == choice.lower():
+            return choice
+    raise _not_a(" | ".join(choices), name, value)
+
+
+def _text(name: str, value: Json) -> str:
+    if not isinstance(value, str):
+        raise _not_a("Edm.String", name, value)
+    return value
+
+
+def _list(name: str, value: Json) -> list[Json]:
+    if not isinstance(value, list):
+        raise _not_a("Collection", name, value)
+    return value
+
+
+def _subject(name: str, value: Json) -> Changes:
+    """Exchange cuts a long subject and marks the cut (observed: nylas/exchangelib#68)."""
+    if value is None:
+        return {"subject": None}
+    text = _text(name, value)
+    return {"subject": text if len(text) <= LONGEST_SUBJECT else text[: LONGEST_SUBJECT - 3] + "..."}
+
+
+def _minutes(name: str, value: Json) -> Changes:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _not_a("Edm.Int32", name, value)
+    return {"reminder_minutes": value}
+
+
+def _categories(name: str, value: Json) -> Changes:
+    return {"categories": tuple(_text(name, item) for item in _list(name, value))}
+
+
+def _transaction_id(name: str, value: Json) -> Changes:
+    return {"transaction_id": None if value is None else _text(name, value)}
+
+
+def _body(name: str, value: Json) -> Changes:
+    if value is None:
+        return {"body": Body()}
+    if not isinstance(value, dict):
+        raise _not_a("microsoft.graph.itemBody", name, value)
+    for key in value:
+        if key not in ("contentType", "content", "@odata.type"):
+            raise unknown_property(key, "microsoft.graph.itemBody")
+    kind = _chosen("contentType", value.get("contentType", "text"), ("text", "html"))
+    content = _text("content", value.get("content") or "")
+    return {"body": read_html(content) if kind == "html" else read_text(content)}
+
+
+def _location(name: str, value: Json) -> Changes:
+    found = {} if value is None else _read_location(name, value)
+    return {"locations": (found,) if found.get("displayName") else ()}
+
+
+def _locations(name: str, value: Json) -> Changes:
+    return {"locations": tuple(_read_location(name, item) for item in _list(name, value))}
+
+
+def _read_location(name: str, value: Json) -> Mapping[str, Json]:
+    if not isinstance(value, dict):
+        raise _not_a("microsoft.graph.location", name, value)
+    found: dict[str, Json] = {}
+    for key, item in value.items():
+        if key == "@odata.type" or item is None:
+            continue
+        if key in _LOCATION_TEXTS:
+            found[key] = _text(key, item)
+        elif key in _LOCATION_CHOICES:
+            found[key] = _chosen(key, item, _LOCATION_CHOICES[key])
+        elif key in ("address", "coordinates") and isinstance(item, dict):
+            found[key] = item
+        else:
+            raise unknown_property(key, "microsoft.graph.location")
+    return MappingProxyType(found)
+
+
+def _properties(name: str, value: Json) -> Changes:
+    found: dict[str, str] = {}
+    for item in _list(name, value):
+        if not isinstance(item, dict) or set(item) - {"id", "value", "@odata.type"}:
+            raise _not_a("microsoft.graph.singleValueLegacyExtendedProperty", name, item)
+        found[property_id(_text("id", item.get("id")))] = _text("value", item.get("value"))
+    return {"properties": found}
+
+
+def property_id(text: str) -> str:
+    """The stored form of an extended property's id: the GUID in lower case, the name as it is. Raises `GraphError`."""
+    found = _PROPERTY_ID.fullmatch(text)
+    if found is None:
+        raise invalid_request(
+            "PropertyId values may only be in one of the following formats: 'MapiPropertyType namespaceGuid Name "
+            "propertyName', 'MapiPropertyType namespaceGuid Id propertyId' or 'MapiPropertyType propertyTag'."
+        )
+    if found["type"].lower() != "string" or (found["by"] or "").lower() != "name":
+        raise not_modelled(f"the extended property '{text}', which is not of the form 'String {{guid}} Name name'")
+    return f"String {{{found['guid'].lower()}}} Name {found['name']}"
+
+
+_READERS: dict[str, Reader] = {
+    "subject": _subject,
+    "body": _body,
+    "start": lambda name, value: {"start": read_moment(value, name)},
+    "end": lambda name, value: {"end": read_moment(value, name)},
+    "location": _location,
+    "locations": _locations,
+    "categories": _categories,
+    "importance": _choice("importance", "low", "normal", "high"),
+    "sensitivity": _choice("sensitivity", "normal", "personal", "private", "confidential"),
+    "showAs": _choice("show_as", "free", "tentative", "busy", "oof", "workingElsewhere", "unknown"),
+    "isAllDay": _flag("is_all_day"),
+    "isReminderOn": _flag("is_reminder_on"),
+    "reminderMinutesBeforeStart": _minutes,
+    "responseRequested": _flag("response_requested"),
+    "allowNewTimeProposals": _flag("allow_new_time_proposals"),
+    "hideAttendees": _flag("hide_attendees"),
+    "transactionId": _transaction_id,
+    "singleValueExtendedProperties": _properties,
+}
