@@ -1,0 +1,75 @@
+"""Field-by-field comparison with the base."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.sync.merge import fields_to_write
+from shared.sync.model import Base, Content, Field, ShowAs
+from tests.core.builders import NOW
+
+contents = st.builds(
+    Content,
+    start=st.sampled_from([NOW, NOW + timedelta(hours=1)]),
+    end=st.sampled_from([NOW + timedelta(hours=2), NOW + timedelta(hours=3)]),
+    subject=st.sampled_from(["Fabrikam", "Northwind"]),
+    body=st.sampled_from(["<p>a</p>", "<p>b</p>"]),
+    show_as=st.sampled_from([ShowAs.BUSY, ShowAs.FREE]),
+)
+
+
+def rewritten(content: Content) -> Content:
+    """What a service makes of what it is given: Exchange wraps HTML bodies."""
+    return replace(content, body=f"<html><body>{content.body}</body></html>")
+
+
+def agreed(content: Content) -> Base:
+    return Base(booking=content.fingerprints(), event=rewritten(content).fingerprints())
+
+
+@given(contents)
+def test_what_both_sides_agreed_on_is_not_written(content: Content) -> None:
+    assert fields_to_write(agreed(content), content, None) == frozenset()
+    assert fields_to_write(agreed(content), content, rewritten(content)) == frozenset()
+
+
+@given(contents, contents)
+def test_exactly_what_changed_in_dataverse_is_written(before: Content, after: Content) -> None:
+    changed = {field for field in Field if before.text_of(field) != after.text_of(field)}
+    assert fields_to_write(agreed(before), after, None) == changed
+    assert fields_to_write(agreed(before), after, rewritten(before)) == changed
+
+
+@given(contents, contents)
+def test_what_a_person_changed_is_put_back_once_it_is_seen(content: Content, edited: Content) -> None:
+    changed = {field for field in Field if content.text_of(field) != edited.text_of(field)}
+    assert fields_to_write(agreed(content), content, rewritten(edited)) == changed
+
+
+@given(contents, contents, contents)
+def test_what_is_equal_on_both_sides_is_never_written(base: Content, wanted: Content, event: Content) -> None:
+    for field in fields_to_write(agreed(base), wanted, event):
+        assert wanted.text_of(field) != event.text_of(field)
+
+
+@given(contents, contents, contents)
+def test_writing_settles_it(base: Content, wanted: Content, event: Content) -> None:
+    """After the fields are written and the answer is the new base, nothing is left to write."""
+    fields = fields_to_write(agreed(base), wanted, event)
+    written = rewritten(wanted)
+    values = {
+        Field.SUBJECT: {"subject": written.subject},
+        Field.BODY: {"body": written.body},
+        Field.SHOW_AS: {"show_as": written.show_as},
+        Field.TIME: {"start": written.start, "end": written.end},
+    }
+    after = event
+    for field in fields:
+        after = replace(after, **values[field])  # type: ignore[arg-type]
+    new_base = Base(booking=wanted.fingerprints(), event=after.fingerprints())
+    assert fields_to_write(new_base, wanted, after) == frozenset()
+    assert fields_to_write(new_base, wanted, None) == frozenset()

@@ -1,0 +1,82 @@
+"""Bookings in calendar terms: texts, free/busy, the window, identity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.sync.model import BookingId, MailboxId, Marker, ShowAs, Status, StatusKind
+from shared.sync.translate import translate
+from tests.core.builders import ALICE, BOB, BOOKING, NOW, ORGANIZATION, booking, policy
+
+instants = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+ids = st.uuids().map(str)
+
+
+@given(instants, st.timedeltas(timedelta(minutes=1), timedelta(days=3)))
+def test_instants_are_exact_across_daylight_saving(start: datetime, length: timedelta) -> None:
+    """Both sides hold instants, so no zone and no change of clocks can move a booking."""
+    content = translate(booking(start=start, end=start + length), policy())
+    zone = ZoneInfo("Europe/Berlin")
+    assert content.start == start.astimezone(zone)
+    assert content.end - content.start == length
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        (Status(id="x", name="?", kind=StatusKind.COMMITTED), ShowAs.BUSY),
+        (Status(id="x", name="?", kind=StatusKind.PROPOSED), ShowAs.TENTATIVE),
+        (Status(id="x", name="?", kind=StatusKind.COMMITTED, detail="on_break"), ShowAs.FREE),
+        (Status(id="id-1", name="?", kind=StatusKind.COMMITTED, detail="on_break"), ShowAs.OUT_OF_OFFICE),
+        (Status(id="x", name="Proposed", kind=StatusKind.CANCELED), ShowAs.FREE),
+    ],
+    ids=["kind", "other kind", "detail beats kind", "id beats detail", "the name decides nothing"],
+)
+def test_show_as_follows_the_most_exact_rule(status: Status, shown: ShowAs) -> None:
+    rules = {"on_break": ShowAs.FREE, "id-1": ShowAs.OUT_OF_OFFICE}
+    assert translate(booking(status=status), replace(policy(), show_as=rules)).show_as is shown
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "inside"),
+    [
+        (timedelta(days=-8), timedelta(days=-7, seconds=-1), False),
+        (timedelta(days=-8), timedelta(days=-7), True),
+        (timedelta(days=180), timedelta(days=181), True),
+        (timedelta(days=180, seconds=1), timedelta(days=181), False),
+        (timedelta(days=-400), timedelta(days=400), True),
+    ],
+    ids=["just over", "touches the start", "touches the end", "just beyond", "spans it"],
+)
+def test_window(start: timedelta, end: timedelta, *, inside: bool) -> None:
+    assert policy().is_in_window(booking(start=NOW + start, end=NOW + end), NOW) is inside
+
+
+@given(ids, ids, st.integers(1, 10**6))
+def test_r2_a_marker_survives_the_way_through_the_calendar(organization: str, row: str, generation: int) -> None:
+    marker = Marker(organization=organization, booking=BookingId(row), generation=generation)
+    assert Marker.parse(marker.text) == marker
+    assert marker.text.startswith(Marker.prefix(organization, BookingId(row)))
+
+
+@pytest.mark.parametrize("text", ["", "1.a.b", "2.a.b.1", "1.a.b.x", "1.a.b.1.2", "1.a.b.-1", "1.a.b.²", "BOOK-1"])
+def test_r9_what_this_app_did_not_write_is_no_marker(text: str) -> None:
+    assert Marker.parse(text) is None
+
+
+def test_r2_the_idempotency_key_is_of_marker_and_mailbox() -> None:
+    marker = Marker(organization=ORGANIZATION, booking=BOOKING, generation=1)
+    keys = {
+        marker.transaction_id(ALICE),
+        marker.transaction_id(BOB),
+        replace(marker, generation=2).transaction_id(ALICE),
+        replace(marker, booking=BookingId("b0000000-0000-4000-8000-000000000002")).transaction_id(ALICE),
+    }
+    assert len(keys) == 4
+    assert marker.transaction_id(ALICE) == marker.transaction_id(MailboxId(str(ALICE)))
