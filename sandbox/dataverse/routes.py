@@ -40,7 +40,7 @@ class Dataverse:
 
     def __init__(self, cloud: Cloud, directory: Directory, tokens: Tokens) -> None:
         """Make an environment without users: nobody can call it until rows are loaded."""
-        self._cloud = cloud
+        self.cloud = cloud
         self._directory = directory
         self._tokens = tokens
         self.state = State(SCHEMA)
@@ -143,8 +143,8 @@ class Dataverse:
             initiating=initiating,
             agent=request.header("user-agent"),
             host=urlsplit(request.base).netloc,
-            correlation_id=parse_guid(request.header("x-ms-correlation-request-id")) or self._cloud.new_id(),
-            request_id=self._cloud.new_id(),
+            correlation_id=parse_guid(request.header("x-ms-correlation-request-id")) or self.cloud.new_id(),
+            request_id=self.cloud.new_id(),
         )
 
     def _impersonated(self, request: Request) -> Row | None:
