@@ -48,6 +48,14 @@ class Authority:
         self._ca.issue_cert("localhost", "127.0.0.1").configure_cert(context)
         return context
 
+    def write_certificate(self) -> tuple[Path, Path]:
+        """A certificate for localhost and its key as PEM files beside `pem`, for a listener in another process."""
+        issued = self._ca.issue_cert("localhost", "127.0.0.1")
+        certificate, key = self.pem.with_name("localhost.pem"), self.pem.with_name("localhost.key")
+        issued.cert_chain_pems[0].write_to_path(certificate)
+        issued.private_key_pem.write_to_path(key)
+        return certificate, key
+
     def client_context(self) -> ssl.SSLContext:
         """TLS for a client that trusts this authority only."""
         return ssl.create_default_context(cafile=self.pem)
