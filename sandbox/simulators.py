@@ -1,0 +1,97 @@
+"""All simulators together: built, seeded, and listening on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sandbox.clock import Clock
+from sandbox.cloud import Cloud
+from sandbox.control import Control
+from sandbox.dataverse.routes import Dataverse
+from sandbox.directory import Directory
+from sandbox.entra.routes import Entra
+from sandbox.graph.routes import Graph
+from sandbox.http import Request, Response
+from sandbox.seed import seed_contoso
+from sandbox.server import Authority, Handler, HttpSender, open_listener
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """One service of a cloud, as a listener sees it."""
+
+    cloud: Cloud
+    service: str
+
+    async def handle(self, request: Request) -> Response:
+        """Pass the call through the cloud's log and faults."""
+        return await self.cloud.serve(self.service, request)
+
+    def error(self, status: int, code: str, message: str) -> Response:
+        """An error in the service's shape."""
+        return self.cloud.services[self.service].error(status, code, message)
+
+
+class Simulators:
+    """A local Microsoft cloud with the Contoso organisation in it.
+
+    Inside `async with`, `endpoints` holds the base URLs of `login`, `graph`, `dataverse` and `control`; `ca` is the PEM
+    file of the authority that clients must trust.
+    """
+
+    def __init__(
+        self, directory: Path, *, ports: Mapping[str, int] | None = None, seed: int = 0, clock: Clock | None = None
+    ) -> None:
+        """Make the cloud; `ports` fixes ports by service name, and the CA goes into the file system's `directory`."""
+        self.cloud = Cloud(clock=clock, seed=seed)
+        self.directory = Directory()
+        self.entra = Entra(self.cloud, self.directory)
+        self.graph = Graph(self.cloud, self.directory, self.entra.tokens)
+        self.dataverse = Dataverse(self.cloud, self.directory, self.entra.tokens)
+        self.control = Control(self.cloud, seed=self.seed, reset=self.reset)
+        for service in (self.entra, self.graph, self.dataverse):
+            self.cloud.add(service)
+        self._ports = dict(ports or {})
+        self._authority = Authority(directory)
+        self._opened = AsyncExitStack()
+        self.ca = self._authority.pem
+        self.endpoints: dict[str, str] = {}
+
+    def seed(self, organization: str) -> None:
+        """Fill the cloud. Raises `ValueError` for an organisation that is not known."""
+        if organization != "contoso":
+            raise ValueError(f"unknown organization '{organization}'; there is: contoso")
+        seed_contoso(self.directory, self.graph, self.dataverse)
+
+    def write_certificate(self) -> tuple[Path, Path]:
+        """A certificate for localhost and its key as PEM files, for a listener in another process."""
+        return self._authority.write_certificate()
+
+    def reset(self) -> None:
+        """Forget everything but the registered applications: whoever resets shall still be able to get in."""
+        self.cloud.reset()
+        self.directory.accounts.clear()
+
+    async def __aenter__(self) -> Self:
+        self.seed("contoso")
+        handlers: dict[str, Handler] = {name: Behind(self.cloud, name) for name in self.cloud.services}
+        handlers["control"] = self.control
+        async with AsyncExitStack() as opened:
+            self.cloud.send = await opened.enter_async_context(HttpSender(self._authority))
+            for name, handler in handlers.items():
+                listener = await open_listener(handler, self._authority, port=self._ports.get(name, 0))
+                opened.push_async_callback(listener.close)
+                self.endpoints[name] = listener.base_url
+            self._opened = opened.pop_all()
+        self.entra.resources[self.endpoints["dataverse"]] = self.dataverse.name
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._opened.aclose()
