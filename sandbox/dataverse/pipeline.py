@@ -104,8 +104,8 @@ class Pipeline:
             if submitted.get(table.key, row.id) != row.id:
                 raise errors.invalid_argument(f"The {table.key} of a row cannot be changed.")
             at = self._now()
-            changes = self._with_status(table, row.values, changes)
-            values = {**row.values, **changes, **self._stamps(caller, at, created=False)}
+            written = self._with_status(table, row.values, changes)
+            values = {**row.values, **written, **self._stamps(caller, at, created=False)}
             if "ownerid" in changes:
                 values |= self._owner(changes, caller)
             self._check(table, values)

@@ -8,6 +8,7 @@ are here.
 from __future__ import annotations
 
 from sandbox.dataverse.columns import choice, decimal, flag, guid, instant, integer, lookup, table, text
+from sandbox.dataverse.schema import Column, Kind
 
 ACTIVE_INACTIVE = {0: ("Active", {1: "Active"}), 1: ("Inactive", {2: "Inactive"})}
 WORK_LOCATIONS = {690970000: "Onsite", 690970001: "Facility", 690970002: "Location Agnostic"}
@@ -131,6 +132,11 @@ BOOKING = table(
         integer("timezoneruleversionnumber", minimum=-1, default=4),
         integer("utcconversiontimezonecode", minimum=-1),
         integer("importsequencenumber"),
+        Column(name="overriddencreatedon", kind=Kind.INSTANT, read_only=True),
+        Column(name="exchangerate", kind=Kind.DECIMAL, read_only=True),
+        guid("processid"),
+        guid("stageid"),
+        text("traversedpath", 1250),
     ],
     owned=True,
     states=ACTIVE_INACTIVE,
