@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -225,7 +226,7 @@ async def test_bodies_that_are_no_json_object_are_refused(app: App, cloud: Cloud
 
 async def test_properties_that_say_nothing_are_taken(app: App) -> None:
     event = await app.create(
-        **{"@odata.type": "#microsoft.graph.event"}, attendees=[], recurrence=None, isOnlineMeeting=False
+        **cast("Any", {"@odata.type": "#microsoft.graph.event"}), attendees=[], recurrence=None, isOnlineMeeting=False
     )
     assert event["attendees"] == []
 

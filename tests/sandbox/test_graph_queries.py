@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -134,7 +135,7 @@ async def test_expand_shows_the_wanted_properties_in_lists(diary: App) -> None:
         ({"search": "x"}, 501),
     ],
 )
-async def test_options_that_are_refused(diary: App, options: dict[str, str], status: int) -> None:
+async def test_options_that_are_refused(diary: App, options: dict[str, Any], status: int) -> None:
     assert (await diary.get(EVENTS, **options)).status == status
 
 
@@ -177,7 +178,7 @@ async def test_view_shows_what_overlaps_the_window(diary: App, start: str, end: 
 
 
 async def test_view_takes_the_options_of_lists(diary: App) -> None:
-    window = {"startDateTime": "2026-03-01T00:00:00Z", "endDateTime": "2026-03-08T00:00:00Z"}
+    window: dict[str, Any] = {"startDateTime": "2026-03-01T00:00:00Z", "endDateTime": "2026-03-08T00:00:00Z"}
     page = await diary.get(VIEW, top="2", select="subject", orderby="start/dateTime", **window)
     assert subjects(page.json()["value"]) == ["Boiler", "Roof"]
     assert subjects((await follow(diary, page)).json()["value"]) == ["boiler again", "Window's frame"]
@@ -205,7 +206,7 @@ async def test_unencoded_plus_sign_of_an_offset_is_understood(diary: App) -> Non
         ),
     ],
 )
-async def test_windows_that_are_refused(app: App, window: dict[str, str], name: str) -> None:
+async def test_windows_that_are_refused(app: App, window: dict[str, Any], name: str) -> None:
     assert code(await app.get(VIEW, **window)) == (400, name)
 
 
@@ -266,7 +267,7 @@ class TestUsers:
             {"orderby": "displayName"},
         ],
     )
-    async def test_what_is_not_modelled_is_refused_loudly(self, app: App, options: dict[str, str]) -> None:
+    async def test_what_is_not_modelled_is_refused_loudly(self, app: App, options: dict[str, Any]) -> None:
         assert code(await app.get("/users", **options)) == (501, "NotImplemented")
 
     async def test_invented_page_tokens_are_refused(self, app: App) -> None:
