@@ -10,6 +10,7 @@ from sandbox.cloud import Cloud
 from sandbox.dataverse import errors
 from sandbox.dataverse.batch import Batch
 from sandbox.dataverse.bulk import Bulk
+from sandbox.dataverse.metadata import Metadata
 from sandbox.dataverse.pipeline import SYSTEM_USER, Caller, Pipeline, Plugin
 from sandbox.dataverse.reads import Reads
 from sandbox.dataverse.registration import SCHEMA, messages
@@ -49,6 +50,7 @@ class Dataverse:
         self._reads = Reads(self.state)
         self._writes = Writes(self.state, self.pipeline)
         self._bulk = Bulk(self.state, self.pipeline)
+        self._metadata = Metadata(SCHEMA)
         self._batch = Batch(self.state, lambda inner: cloud.serve(self.name, inner, inner=True), cloud.new_id)
         self.reset()
 
@@ -117,6 +119,8 @@ class Dataverse:
             return self._who_am_i(visit)
         if not segments:
             raise errors.not_modelled("the service document")
+        if self._metadata.knows(segments) and method == "GET":
+            return self._metadata.answer(visit, segments)
         place = find_place(SCHEMA, segments)
         call.tags["table"] = place.table.name
         if method == "GET":

@@ -1,0 +1,128 @@
+"""Table definitions, as far as clients ask for them before they read or write: names, keys, and the options of choices.
+
+Microsoft docs, "Query table definitions using the Web API". Definitions cannot be written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from sandbox.dataverse import errors
+from sandbox.dataverse.schema import Column, Kind, Schema, Table
+from sandbox.dataverse.visits import Visit
+from sandbox.directory import known_id
+from sandbox.http import Json, Response
+
+SET = "EntityDefinitions"
+ENGLISH = 1033
+PICKLISTS = "Microsoft.Dynamics.CRM.PicklistAttributeMetadata"
+_ONE = re.compile(SET + r"\((?:LogicalName='(\w+)'|(?:MetadataId=)?([0-9A-Fa-f-]{36}))\)")
+_COMPARISON = re.compile(r"\s*(\w+)\s+eq\s+'(\w*)'\s*")
+_OPTION_SET = re.compile(r"OptionSet(?:\(\$select=Options\))?")
+
+
+class Metadata:
+    """Answers GET of definitions."""
+
+    def __init__(self, schema: Schema) -> None:
+        """Describe `schema`."""
+        self._tables = schema.tables
+
+    def knows(self, segments: tuple[str, ...]) -> bool:
+        """Whether the path leads to definitions."""
+        return segments[0] == SET or segments[0].startswith(f"{SET}(")
+
+    def answer(self, visit: Visit, segments: tuple[str, ...]) -> Response:
+        """The answer to a GET of the path."""
+        first, *rest = segments
+        if first == SET and not rest:
+            return self._list(visit)
+        table = self._table(first)
+        if not rest:
+            _allow(visit, "$select")
+            return _json(visit, f"{SET}/$entity", _selected(visit, _definition(table)))
+        if rest == ["Attributes", PICKLISTS]:
+            return self._picklists(visit, table)
+        raise errors.not_modelled(f"the metadata at '{'/'.join(segments)}'")
+
+    def _list(self, visit: Visit) -> Response:
+        _allow(visit, "$select", "$filter")
+        definitions = [_definition(table) for table in self._tables.values()]
+        if "$filter" in visit.options:
+            match = _COMPARISON.fullmatch(visit.options["$filter"])
+            if match is None or match[1] not in definitions[0]:
+                raise errors.not_modelled(f"the filter '{visit.options['$filter']}' on definitions")
+            definitions = [one for one in definitions if one[match[1]] == match[2]]
+        return _json(visit, SET, {"value": [_selected(visit, one) for one in definitions]})
+
+    def _table(self, segment: str) -> Table:
+        match = _ONE.fullmatch(segment)
+        if match is None:
+            raise errors.not_modelled(f"the resource '{segment}'")
+        for table in self._tables.values():
+            if match[1] == table.name or (match[2] or "").lower() == _metadata_id(table):
+                return table
+        raise errors.refuse(
+            404, errors.NOT_FOUND, f"Could not find an entity with the specified name or id in '{segment}'."
+        )
+
+    def _picklists(self, visit: Visit, table: Table) -> Response:
+        _allow(visit, "$select", "$expand")
+        expand = visit.options.get("$expand", "")
+        if expand and _OPTION_SET.fullmatch(expand) is None:
+            raise errors.not_modelled(f"'{expand}' in $expand of a definition")
+        picklists: list[Json] = []
+        for column in table.columns.values():
+            if column.kind is Kind.CHOICE and column.name not in ("statecode", "statuscode"):
+                names: dict[str, Json] = {"LogicalName": column.name, "SchemaName": column.name}
+                shown = _selected(visit, names) | {"MetadataId": known_id("column", table.name, column.name)}
+                picklists.append(shown | ({"OptionSet": {"Options": _options(column)}} if expand else {}))
+        return _json(visit, f"{SET}('{table.name}')/Attributes/{PICKLISTS}", {"value": picklists})
+
+
+def _definition(table: Table) -> dict[str, Json]:
+    return {
+        "MetadataId": _metadata_id(table),
+        "LogicalName": table.name,
+        "SchemaName": table.schema_name,
+        "EntitySetName": table.set_name,
+        "LogicalCollectionName": table.set_name,
+        "PrimaryIdAttribute": table.key,
+        "PrimaryNameAttribute": table.name_column,
+        "IsOptimisticConcurrencyEnabled": True,
+    }
+
+
+def _options(column: Column) -> list[Json]:
+    return [
+        {"Value": value, "Label": {"LocalizedLabels": [label], "UserLocalizedLabel": label}}
+        for value, text in column.options.items()
+        for label in ({"Label": text, "LanguageCode": ENGLISH},)
+    ]
+
+
+def _selected(visit: Visit, properties: Mapping[str, Json]) -> dict[str, Json]:
+    """The selected properties; the `MetadataId` comes along."""
+    wanted = visit.options.get("$select")
+    if wanted is None:
+        raise errors.not_modelled("definitions without $select: they have far more properties than are here")
+    names = [name.strip() for name in wanted.split(",")]
+    for name in names:
+        if name not in properties:
+            raise errors.not_modelled(f"the property '{name}' of a definition")
+    return {name: value for name, value in properties.items() if name in names or name == "MetadataId"}
+
+
+def _allow(visit: Visit, *options: str) -> None:
+    for name in visit.options:
+        if name not in options:
+            raise errors.not_modelled(f"the query option '{name}' on definitions")
+
+
+def _metadata_id(table: Table) -> str:
+    return known_id("table", table.name)
+
+
+def _json(visit: Visit, context: str, body: dict[str, Json]) -> Response:
+    return Response.of_json(200, {"@odata.context": visit.context(context), **body}, errors.HEADERS)

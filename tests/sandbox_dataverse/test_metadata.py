@@ -1,0 +1,64 @@
+"""What clients ask about tables before they use them."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandbox.directory import known_id
+from tests.sandbox_dataverse.clients import Client
+
+TABLE_ID = known_id("table", "bookingstatus")
+
+
+async def test_a_table_is_found_by_its_logical_name(planner: Client) -> None:
+    body = await planner.get(
+        "EntityDefinitions?$select=LogicalName,EntitySetName,PrimaryIdAttribute&$filter=LogicalName eq 'bookingstatus'"
+    )
+    assert body["value"] == [
+        {
+            "MetadataId": TABLE_ID,
+            "LogicalName": "bookingstatus",
+            "EntitySetName": "bookingstatuses",
+            "PrimaryIdAttribute": "bookingstatusid",
+        }
+    ]
+
+
+@pytest.mark.parametrize("key", ["LogicalName='bookingstatus'", TABLE_ID, f"MetadataId={TABLE_ID}"])
+async def test_one_definition_by_name_or_id(planner: Client, key: str) -> None:
+    body = await planner.get(f"EntityDefinitions({key})?$select=SchemaName,IsOptimisticConcurrencyEnabled")
+    assert (body["SchemaName"], body["IsOptimisticConcurrencyEnabled"]) == ("BookingStatus", True)
+
+
+async def test_choices_tell_their_options(planner: Client) -> None:
+    body = await planner.get(
+        "EntityDefinitions(LogicalName='bookingstatus')/Attributes/Microsoft.Dynamics.CRM.PicklistAttributeMetadata"
+        "?$select=LogicalName&$expand=OptionSet($select=Options)"
+    )
+    status = next(one for one in body["value"] if one["LogicalName"] == "status")
+    options = status["OptionSet"]["Options"]
+    assert [(one["Value"], one["Label"]["UserLocalizedLabel"]["Label"]) for one in options] == [
+        (1, "Proposed"),
+        (2, "Committed"),
+        (3, "Canceled"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("EntityDefinitions(LogicalName='nothing')?$select=SchemaName", 404),
+        ("EntityDefinitions", 501),
+        ("EntityDefinitions(SchemaName='x')?$select=SchemaName", 501),
+        ("EntityDefinitions?$select=ChangeTrackingEnabled", 501),
+        ("EntityDefinitions?$select=SchemaName&$filter=contains(SchemaName,'x')", 501),
+        ("EntityDefinitions?$select=SchemaName&$expand=Keys", 501),
+        ("EntityDefinitions(LogicalName='bookingstatus')/Keys", 501),
+    ],
+)
+async def test_other_questions_are_refused(planner: Client, path: str, status: int) -> None:
+    assert (await planner.call("GET", path)).status == status
+
+
+async def test_definitions_cannot_be_written(planner: Client) -> None:
+    assert (await planner.call("POST", "EntityDefinitions", {})).status == 501
