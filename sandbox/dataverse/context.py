@@ -1,8 +1,8 @@
 """The body of a webhook post: a `RemoteExecutionContext` as JSON.
 
-Shape: Microsoft docs, "Use Webhooks to create external handlers for server events" and "Synchronize agent presence
-status across multiple systems", which print whole posts. That a Delete carries its target as an EntityReference follows
-from the SDK's contract; where the `tag` shared variable sits is unverified, so both levels have it.
+Shape: Microsoft docs, "Use Webhooks to create external handlers for server events", and the newer posts printed in the
+Dynamics 365 Contact Center docs. That a Delete carries its target as an EntityReference follows from the SDK's
+contract; where the `tag` shared variable sits is unverified, so both levels have it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 from sandbox.dataverse import errors
 from sandbox.dataverse.columns import choice, flag, guid, instant, integer, lookup, table, text
 from sandbox.dataverse.schema import Reference, Schema, Value
-from sandbox.dataverse.state import Row, State
+from sandbox.dataverse.state import State
 from sandbox.dataverse.tables import PEOPLE, SCHEDULING
 from sandbox.directory import known_id
 
@@ -253,8 +253,3 @@ type Rule = Callable[[Mapping[str, Value], State], dict[str, Value]]
 
 RULES: Mapping[str, Rule] = {ENDPOINT.name: _check_endpoint, STEP.name: _check_step, IMAGE.name: _check_image}
 """What a row of these tables must fulfil after a create or update; the wording of the refusals is unverified."""
-
-
-def is_enabled(step: Row) -> bool:
-    """Whether the step `step` fires."""
-    return step.get("statecode") == 0
