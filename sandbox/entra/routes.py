@@ -23,6 +23,7 @@ GRAPH_RESOURCE = "https://graph.microsoft.com"
 KNOWN_FIELDS = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"}) | {
     "grant_type",
     "scope",
+    "claims",
     "client_info",
     "client-request-id",
     "return-client-request-id",
@@ -127,7 +128,9 @@ class Entra:
             "token_type": "Bearer",
             "expires_in": seconds,
             "ext_expires_in": seconds,
-            "access_token": self.tokens.issue(application, audience, roles),
+            "access_token": self.tokens.issue(
+                application, audience, roles, capabilities=self._capabilities(form.get("claims", "{}"))
+            ),
         }
         return Response.of_json(200, body, {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
 
@@ -176,6 +179,20 @@ class Entra:
 
     def _check_assertion(self, _application: Application, _form: Form) -> None:
         raise errors.not_modelled(self._cloud, "the credential 'client_assertion'")
+
+    def _capabilities(self, claims: str) -> list[str]:
+        """What the client says it can do (Microsoft identity platform docs, "Claims challenges, client capabilities").
+
+        Nothing else can be asked for by `claims`.
+        """
+        try:
+            wanted = json.loads(claims)
+            values = wanted["access_token"]["xms_cc"]["values"] if wanted else []
+        except (ValueError, TypeError, KeyError):
+            wanted, values = None, []
+        if wanted not in ({}, {"access_token": {"xms_cc": {"values": values}}}) or not isinstance(values, list):
+            raise errors.not_modelled(self._cloud, f"claims={claims}")
+        return [str(value) for value in values]
 
     def _audience(self, form: Form) -> str:
         """The resource of the only scope that client credentials may ask for, `<resource>/.default`."""

@@ -72,8 +72,15 @@ class Tokens:
         """The `iss` of every token: resources of Microsoft get v1.0 tokens from the v2.0 endpoint, too."""
         return f"https://sts.windows.net/{self._tenant_id}/"
 
-    def issue(self, application: Application, audience: str, roles: Collection[str] = ()) -> str:
-        """A fresh token that lets `application` speak to `audience`."""
+    def issue(
+        self,
+        application: Application,
+        audience: str,
+        roles: Collection[str] = (),
+        *,
+        capabilities: Collection[str] = (),
+    ) -> str:
+        """A fresh token that lets `application` speak to `audience`; `capabilities` are those of the client."""
         now = int(self._clock.now().timestamp())
         claims = {
             "aud": audience,
@@ -93,6 +100,8 @@ class Tokens:
         }
         if roles:
             claims["roles"] = list(roles)
+        if capabilities:
+            claims["xms_cc"] = list(capabilities)
         return jwt.encode(claims, signing_key(), algorithm="RS256", headers={"kid": KEY_ID, "x5t": KEY_ID})
 
     def check(self, request: Request, audiences: Collection[str]) -> Claims:

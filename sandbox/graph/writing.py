@@ -22,17 +22,18 @@ from sandbox.http import Json, Request
 EVENT = "microsoft.graph.event"
 LONGEST_SUBJECT = 255
 
-_SAYS_NOTHING: dict[str, Json] = {
-    "attendees": [],
-    "recurrence": None,
-    "isOnlineMeeting": False,
-    "onlineMeetingProvider": "unknown",
-    "onlineMeeting": None,
-    "onlineMeetingUrl": None,
-    "attachments": [],
-    "extensions": [],
-    "multiValueExtendedProperties": [],
-    "isDraft": False,
+_SAYS_NOTHING: dict[str, tuple[Json, ...]] = {
+    "attendees": ([],),
+    "recurrence": (),
+    "isOnlineMeeting": (False, "false"),  # O365 sends a string, and lives with the real service
+    # without an online meeting a provider means nothing; O365 always names one
+    "onlineMeetingProvider": ("unknown", "skypeForBusiness", "skypeForConsumer", "teamsForBusiness"),
+    "onlineMeeting": (),
+    "onlineMeetingUrl": (),
+    "attachments": ([],),
+    "extensions": ([],),
+    "multiValueExtendedProperties": ([],),
+    "isDraft": (False,),
 }
 READ_ONLY = frozenset(
     {
@@ -124,7 +125,7 @@ def _changes(body: Mapping[str, Json]) -> Changes:
         if name.startswith("@odata."):
             continue
         if name in _SAYS_NOTHING:
-            if value is not None and value != _SAYS_NOTHING[name]:
+            if value is not None and value not in _SAYS_NOTHING[name]:
                 raise not_modelled(f"event property '{name}'")
         elif name in READ_ONLY:
             raise not_modelled(f"the read-only event property '{name}' in a body")
@@ -255,21 +256,41 @@ def _properties(name: str, value: Json) -> Changes:
     for item in _list(name, value):
         if not isinstance(item, dict) or set(item) - {"id", "value", "@odata.type"}:
             raise _not_a("microsoft.graph.singleValueLegacyExtendedProperty", name, item)
-        found[property_id(_text("id", item.get("id")))] = _text("value", item.get("value"))
+        identity, value = property_id(_text("id", item.get("id"))), item.get("value")
+        found[identity] = _PROPERTY_VALUES[identity.partition(" ")[0]](value)
     return {"properties": found}
 
 
+def _boolean_value(value: Json) -> str:
+    return _chosen("value", str(value) if isinstance(value, bool) else value, ("true", "false"))
+
+
+def _integer_value(value: Json) -> str:
+    text = _text("value", str(value) if type(value) is int else value)
+    if not re.fullmatch(r"-?\d+", text):
+        raise _not_a("Integer", "value", value)
+    return text
+
+
+_PROPERTY_VALUES: dict[str, Callable[[Json], str]] = {
+    "String": lambda value: _text("value", value),
+    "Boolean": _boolean_value,
+    "Integer": _integer_value,
+}
+
+
 def property_id(text: str) -> str:
-    """The stored form of an extended property's id: the GUID in lower case, the name as it is. Raises `GraphError`."""
+    """The stored form of an extended property's id: the GUID in lower case, a name as it is. Raises `GraphError`."""
     found = _PROPERTY_ID.fullmatch(text)
     if found is None:
         raise invalid_request(
             "PropertyId values may only be in one of the following formats: 'MapiPropertyType namespaceGuid Name "
             "propertyName', 'MapiPropertyType namespaceGuid Id propertyId' or 'MapiPropertyType propertyTag'."
         )
-    if found["type"].lower() != "string" or (found["by"] or "").lower() != "name":
-        raise not_modelled(f"the extended property '{text}', which is not of the form 'String {{guid}} Name name'")
-    return f"String {{{found['guid'].lower()}}} Name {found['name']}"
+    kind = found["type"].capitalize()
+    if kind not in _PROPERTY_VALUES or found["guid"] is None:
+        raise not_modelled(f"the extended property '{text}'; known are {', '.join(_PROPERTY_VALUES)} with a GUID")
+    return f"{kind} {{{found['guid'].lower()}}} {found['by'].capitalize()} {found['name']}"
 
 
 _READERS: dict[str, Reader] = {

@@ -92,6 +92,12 @@ async def test_other_resources_get_no_graph_roles(cloud: Cloud, entra: Entra) ->
     assert claims.roles == frozenset()
 
 
+async def test_capabilities_of_the_client_are_in_the_token(cloud: Cloud) -> None:
+    answer = await ask(cloud, {**GOOD, "claims": '{"access_token": {"xms_cc": {"values": ["CP1"]}}}'})
+    claims = jwt.decode(answer.json()["access_token"], options={"verify_signature": False})
+    assert claims["xms_cc"] == ["CP1"]
+
+
 async def test_secret_in_the_basic_header_is_taken(cloud: Cloud) -> None:
     credential = base64.b64encode(f"{GOOD['client_id']}:{GOOD['client_secret']}".encode()).decode()
     form = {"grant_type": GOOD["grant_type"], "scope": GOOD["scope"]}
@@ -129,6 +135,8 @@ async def test_unknown_tenant_is_refused(cloud: Cloud) -> None:
     [
         pytest.param({**GOOD, "client_secret": "", "client_assertion": "x.y.z"}, id="assertion"),
         pytest.param({**GOOD, "surprise": "1"}, id="unknown field"),
+        pytest.param({**GOOD, "claims": '{"id_token": {"name": null}}'}, id="claims other than capabilities"),
+        pytest.param({**GOOD, "claims": "[]"}, id="claims that are none"),
     ],
 )
 async def test_what_is_not_modelled_is_refused_loudly(cloud: Cloud, form: dict[str, str]) -> None:

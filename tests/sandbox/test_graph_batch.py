@@ -124,7 +124,7 @@ async def test_all_may_depend_on_the_same_one(app: App) -> None:
         pytest.param([part(1, url="/$batch")], id="a batch in a batch"),
         pytest.param([part(1, "POST", body=an_event())], id="a body without content type"),
         pytest.param([part(1, "JUMP")], id="no method"),
-        pytest.param([part(1, url="https://localhost/v1.0/users")], id="absolute url"),
+        pytest.param([part(1, url="https://elsewhere.test/v1.0/users")], id="absolute url of another host"),
         pytest.param([{"method": "GET", "url": "/users"}], id="no id"),
         pytest.param([part(1, dependsOn=["9"])], id="dependence on nobody"),
         pytest.param([part(1, dependsOn=["2"]), part(2, dependsOn=["1"])], id="circle"),
@@ -140,6 +140,12 @@ async def test_malformed_envelopes_are_refused_as_a_whole(app: App, cloud: Cloud
 async def test_what_is_not_modelled_is_refused_loudly(app: App) -> None:
     assert code(await send(app, part(1, atomicityGroup="a"))) == (501, "NotImplemented")
     assert code(await send(app, part(1, headers={"Authorization": "Bearer x"}))) == (501, "NotImplemented")
+
+
+async def test_python_sdk_s_way_of_writing_parts_is_understood(app: App) -> None:
+    answers = await by_id(app, part(1, url="https://localhost:4444/v1.0/users", depends_on=[]))
+    assert answers["1"]["status"] == 200
+    assert code(await send(app, part(1), part(2, depends_on=["1"]))) == (501, "NotImplemented")
 
 
 async def test_envelope_needs_a_token(app: App) -> None:

@@ -226,9 +226,13 @@ async def test_bodies_that_are_no_json_object_are_refused(app: App, cloud: Cloud
 
 async def test_properties_that_say_nothing_are_taken(app: App) -> None:
     event = await app.create(
-        **cast("Any", {"@odata.type": "#microsoft.graph.event"}), attendees=[], recurrence=None, isOnlineMeeting=False
+        **cast("Any", {"@odata.type": "#microsoft.graph.event"}),
+        attendees=[],
+        recurrence=None,
+        isOnlineMeeting="false",
+        onlineMeetingProvider="teamsForBusiness",
     )
-    assert event["attendees"] == []
+    assert (event["attendees"], event["isOnlineMeeting"], event["onlineMeetingProvider"]) == ([], False, "unknown")
 
 
 class TestBodies:
@@ -445,6 +449,18 @@ class TestExtendedProperties:
         expand = f"singleValueExtendedProperties($filter=id eq '{BOOKING}' or id eq '{other}')"
         found = (await app.get(at(event["id"]), expand=expand)).json()["singleValueExtendedProperties"]
         assert {item["value"] for item in found} == {"1", "3"}
+
+    async def test_flags_and_numbers_are_kept_as_text(self, app: App) -> None:
+        flag = "Boolean {00020329-0000-0000-c000-000000000046} Name DoNotForward"
+        number = "Integer {66f5a359-4659-4830-9070-00040ec6ac6e} Id 0x8502"
+        written = [{"id": flag, "value": False}, {"id": number, "value": "7"}]
+        event = await app.create(singleValueExtendedProperties=written)
+        asked = flag.replace("-c000-", "-C000-").replace("Boolean", "boolean")
+        expand = f"singleValueExtendedProperties($filter=id eq '{asked}' or id eq '{number}')"
+        found = (await app.get(at(event["id"]), expand=expand)).json()["singleValueExtendedProperties"]
+        assert found == [{"id": flag, "value": "false"}, {"id": number, "value": "7"}]
+        bad = an_event(singleValueExtendedProperties=[{"id": flag, "value": "perhaps"}])
+        assert code(await app.call("POST", f"/users/{ALICE}/events", bad)) == (400, "RequestBodyRead")
 
 
 class TestAccess:
