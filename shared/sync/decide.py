@@ -34,7 +34,10 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     facts = Facts(snapshot, policy)
     plan = next(row for row in TABLE if row.applies(facts)).plan(facts)
     leftovers = tuple(DeleteEvent(link=link) for link in facts.stale)
-    return replace(plan, actions=plan.actions + leftovers)
+    if not leftovers:
+        return plan
+    outcome = Outcome.APPLIED if plan.outcome is Outcome.SKIPPED else plan.outcome
+    return replace(plan, outcome=outcome, actions=plan.actions + leftovers)
 
 
 # What to do: one function for each kind of plan.

@@ -137,10 +137,10 @@ class Facts:
 
     @cached_property
     def stale(self) -> tuple[Link, ...]:
-        """The links here whose events have to go because the booking lives elsewhere by now (R10).
+        """The links here whose events have to go because the claim has moved on (R10).
 
         A confirmed one goes when the new holder says so with a hand-over, not earlier. An intent that lost its claim
-        goes at once.
+        goes at once, and so does what a removal left behind that came as far as the tombstone.
         """
         claim = self.seen.claim
         if claim is None:
@@ -151,7 +151,7 @@ class Facts:
             for link in self.seen.links
             if link is not self.link
             and link.generation <= claim.generation
-            and (link.event is None or link.generation < min(told, claim.generation))
+            and (link.event is None or not claim.is_live or link.generation < min(told, claim.generation))
         )
 
     @cached_property

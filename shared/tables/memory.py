@@ -40,6 +40,12 @@ class MemoryTables:
             _check_condition(rows.get(operation.row), operation)
         return [self._write(partition, operation) for operation in operations]
 
+    def partitions(self) -> dict[str, list[Stored]]:
+        """All rows, for whoever looks from outside."""
+        return {
+            partition: [rows[key] for key in self._keys.get(partition, ())] for partition, rows in self._rows.items()
+        }
+
     def clear(self) -> None:
         """Forget everything, as if the table had been deleted."""
         self._rows.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_the_way_is_found_by_the_most_recent_resource(images: dict[str, Any], re
 
 
 def test_the_version_is_of_the_row_after_the_change() -> None:
-    images = {
+    images: dict[str, Any] = {
         "PreEntityImages": [{"key": "pre", "value": entity(version="7")}],
         "PostEntityImages": [{"key": "post", "value": entity(version="9")}],
     }
@@ -147,7 +148,5 @@ json_values = st.recursive(
 @given(json_values, json_values, json_values)
 def test_whatever_the_images_hold_it_is_read_or_refused(first: Any, second: Any, third: Any) -> None:
     """Never any other exception: that would be answered with 503 and posted again."""
-    try:
-        read(post(InputParameters=first, PreEntityImages=second, PostEntityImages=third))
-    except InvalidPostError as error:
-        assert error.status == 400
+    with suppress(InvalidPostError):
+        assert read(post(InputParameters=first, PreEntityImages=second, PostEntityImages=third)).booking == BOOKING

@@ -10,7 +10,7 @@ import pytest
 from shared.errors import PreconditionError
 from shared.tables.azure import AzureTables
 from shared.tables.memory import MemoryTables
-from shared.tables.tables import Delete, Insert, Operation, Put, Replace, Tables
+from shared.tables.tables import Delete, Insert, Operation, Put, Replace, Tables, Value
 
 
 @pytest.fixture(params=["memory", "azure"])
@@ -25,7 +25,7 @@ async def tables(request: pytest.FixtureRequest, azurite: str) -> AsyncIterator[
 
 
 async def test_a_row_comes_back_as_it_was_written(tables: Tables) -> None:
-    values = {"text": "Grüße 'x' %41", "number": -(2**31), "flag": True, "empty": ""}
+    values: dict[str, Value] = {"text": "Grüße 'x' %41", "number": -(2**31), "flag": True, "empty": ""}
     [etag] = await tables.transact("p", [Insert("r", values)])
     stored = await tables.get("p", "r")
     assert stored is not None
