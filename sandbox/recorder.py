@@ -62,6 +62,11 @@ class Recorder:
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 
+    @property
+    def last(self) -> int:
+        """The number of the latest call, 0 before the first."""
+        return self._next - 1
+
     def after(self, number: int) -> Iterator[Call]:
         """The calls that arrived after the one numbered `number`."""
         return (call for call in self.calls if call.number > number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import aiohttp
+from yarl import URL
 
 from shared.errors import NotSentError, OutcomeUnknownError
 from shared.http import HttpRequest, HttpResponse
@@ -28,8 +29,10 @@ class AiohttpTransport:
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Send one request; redirects are not followed, no Microsoft API answers with one."""
         try:
+            # Links that a service gave out are opaque: they go back to it to the letter.
+            url = URL(request.url, encoded=True)
             async with self._session.request(
-                request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
+                request.method, url, headers=request.headers, data=request.body, allow_redirects=False
             ) as response:
                 body = await response.content.read(MOST_BYTES)
                 headers = {name.lower(): value for name, value in response.headers.items()}
