@@ -42,7 +42,7 @@ class Queue:
         quiet = logging.getLogger("Host.Storage.Http")
         quiet.setLevel(logging.WARNING)
         self._client = QueueClient.from_connection_string(
-            connection, name, logger=quiet, retry_total=2, retry_backoff_factor=0.2
+            connection, name, logger=quiet, retry_total=1, initial_backoff=1, increment_base=0
         )
 
     async def create(self) -> None:

@@ -29,6 +29,19 @@ _NOT_NCRONTAB = re.compile(r"[#?]|(?:\b|\d)(?:L|W|LW)\b")
 
 type Run = Callable[[TypedData], Awaitable[object]]
 
+type Pause = Callable[[asyncio.Event, float], Awaitable[None]]
+"""Returns after so many seconds, or as soon as the event is set."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _pause(stopped: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stopped.wait()
+
 
 class Schedule:
     """An NCRONTAB expression: second, minute, hour, day, month, day of week."""
@@ -103,7 +116,8 @@ class Timer:
         memory: StatusFile,
         run_on_startup: bool = False,
         use_monitor: bool | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = _now,
+        pause: Pause = _pause,
     ) -> None:
         self._name = name
         self._schedule = schedule
@@ -112,6 +126,7 @@ class Timer:
         self._memory = memory if is_monitored else StatusFile(None)
         self._run_on_startup = run_on_startup
         self._now = now
+        self._pause = pause
         self._stopped = asyncio.Event()
 
     def info(self, *, past_due: bool = False) -> TypedData:
@@ -135,20 +150,15 @@ class Timer:
 
     async def listen(self) -> None:
         """Run at every tick until `stop`; a run that has begun is awaited."""
-        stop = self._stopped
         known = self._memory.load(self._name)
         missed = known is not None and known.next <= self._now()
         if missed or self._run_on_startup:
             await self._tick(self._now(), past_due=missed)
-        while not stop.is_set():
+        while not self._stopped.is_set():
             tick = self._schedule.next_after(self._now())
-            while not stop.is_set() and (left := (tick - self._now()).total_seconds()) > 0:
-                try:
-                    async with asyncio.timeout(left):
-                        await stop.wait()
-                except TimeoutError:
-                    continue
-            if not stop.is_set():
+            while not self._stopped.is_set() and (left := (tick - self._now()).total_seconds()) > 0:
+                await self._pause(self._stopped, left)
+            if not self._stopped.is_set():
                 await self._tick(tick)
 
     async def _tick(self, tick: datetime, *, past_due: bool = False) -> None:
