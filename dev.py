@@ -65,7 +65,7 @@ def python_candidates(environ: Mapping[str, str], home: Path) -> Iterator[list[s
     """Yield commands that may be the right Python, the likeliest first. Some do not exist, and shims may fail."""
     yield [sys.executable]
     suffix = ".exe" if IS_WINDOWS else ""
-    for place in environ.get("PATH", "").split(os.pathsep):
+    for place in filter(None, environ.get("PATH", "").split(os.pathsep)):
         yield [str(Path(place) / f"python{PYTHON}{suffix}")]
     for root in (environ.get("PYENV_ROOT"), home / ".pyenv"):
         for found in sorted(Path(root).glob(f"versions/{PYTHON}*"), reverse=True) if root else ():
@@ -88,8 +88,8 @@ def _output(command: Sequence[str]) -> str | None:
 
 
 def find_python(environ: Mapping[str, str] = os.environ, home: Path | None = None) -> str:
-    """Give the executable of a Python 3.13. Raises `SetupError` when there is none."""
-    code = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"
+    """Give the executable of a Python 3.13, the one behind a virtual environment. Raises `SetupError` without one."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2], getattr(sys, '_base_executable', sys.executable))"
     for command in python_candidates(environ, home or Path.home()):
         version, _, executable = (_output([*command, "-c", code]) or "").partition(" ")
         if version == PYTHON:
@@ -184,8 +184,9 @@ class Setup:
             process.terminate()
 
     def _make_venv(self) -> None:
+        base = find_python()
         remove(VENV)
-        self._call([find_python(), "-m", "venv", VENV])
+        self._call([base, "-m", "venv", VENV])
         python = program("python")
         wanted = ["-r", "requirements.txt", *self._call([python, "-c", READ_DEV_GROUP]).splitlines()]
         try:
