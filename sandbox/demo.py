@@ -12,7 +12,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -197,7 +197,9 @@ class Story:
         [key] = [name for name in rows[0] if name.endswith("id") and "@" not in name]
         return f"/{entity_set}({rows[0][key]})"
 
-    async def _dataverse(self, method: str, path: str, body: Json = None, headers: dict[str, str] | None = None) -> Json:
+    async def _dataverse(
+        self, method: str, path: str, body: Json = None, headers: Mapping[str, str] | None = None
+    ) -> Json:
         status, answer, _ = await self._client.dataverse(method, path, body, headers)
         if status >= HTTPStatus.BAD_REQUEST:
             raise StoryError(f"Dataverse refused {method} {path}: {answer}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +16,8 @@ from shared.sync.ports import Clock
 
 EARLY = timedelta(minutes=5)
 """A token is replaced this long before it expires."""
+TIMEOUT = 15.0
+"""Seconds for one request to the authority."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,9 @@ class MsalTokens:
         self._lock = asyncio.Lock()
         self._held: dict[str, _Held] = {}
         self._app: msal.ConfidentialClientApplication | None = None
+        self._session = requests.Session()
+        # MSAL asks without a time-out when it is given a session.
+        self._session.request = functools.partial(self._session.request, timeout=TIMEOUT)  # type: ignore[method-assign]
 
     async def token(self, scope: str) -> str:
         """A token that is valid for some minutes; however many ask at once, one request goes out."""
@@ -55,6 +61,10 @@ class MsalTokens:
         if held is not None and held.token == token:
             del self._held[scope]
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
     def _fetch(self, scope: str) -> dict[str, Any]:
         """Runs in a thread. MSAL's own cache is emptied first: what is still valid is held here."""
         try:
@@ -66,6 +76,7 @@ class MsalTokens:
                     client_credential=self._secret,
                     authority=self._authority,
                     instance_discovery=False,
+                    http_client=self._session,
                 )
             self._app.remove_tokens_for_client()
             answer: dict[str, Any] = self._app.acquire_token_for_client([scope])

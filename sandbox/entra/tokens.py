@@ -66,6 +66,7 @@ class Tokens:
         self._tenant_id = tenant_id
         self.resources: dict[str, str] = {}
         self._verified: dict[str, Json] = {}
+        self._issued = 0
 
     @property
     def issuer(self) -> str:
@@ -82,7 +83,9 @@ class Tokens:
     ) -> str:
         """A fresh token that lets `application` speak to `audience`; `capabilities` are those of the client."""
         now = int(self._clock.now().timestamp())
+        self._issued += 1
         claims = {
+            "uti": f"{self._issued:022d}",
             "aud": audience,
             "iss": self.issuer,
             "iat": now,

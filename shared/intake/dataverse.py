@@ -57,7 +57,7 @@ def read_post(body: bytes, content_type: str, organization: str) -> Post:
             cause=cause,
             version=_version(context),
             resource=_resource(context),
-            correlation=str(context.get("CorrelationId") or "")[:36],
+            correlation=_correlation(context),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidPostError(400, "The post is not a RemoteExecutionContext.") from error
@@ -68,6 +68,12 @@ def _guid(context: Mapping[str, Any], name: str) -> str:
     if not _GUID.fullmatch(value):
         raise InvalidPostError(400, f"{name} is missing or not a GUID.")
     return value
+
+
+def _correlation(context: Mapping[str, Any]) -> str:
+    """For the journal and the log only, so anything but a GUID is left out."""
+    value = str(context.get("CorrelationId") or "").lower()
+    return value if _GUID.fullmatch(value) else ""
 
 
 def _by_key(pairs: Any) -> dict[str, Any]:

@@ -39,7 +39,6 @@ class Reason(StrEnum):
     CREATED = "created"
     # Of the engine's own: no decision was needed, or none could be carried out.
     ALREADY_SEEN = "already_seen"
-    GENERATIONS_EXHAUSTED = "generations_exhausted"
     MAILBOX_GONE = "mailbox_gone"
     REFUSED = "refused"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -490,3 +491,11 @@ def test_builders_agree_with_the_shards() -> None:
     assert (facts.owns(ALICE), facts.owns(ADA), facts.owns(BOB)) == (True, True, False)
     assert HERE == "03"
     assert SHARDS == 8
+
+
+def test_the_documentation_holds_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-it-decides.md").read_text()
+    for row in TABLE:
+        assert f"| `{row.reason}` | {row.meaning} |" in page
+    for reason in Reason:
+        assert f"`{reason}`" in page, reason

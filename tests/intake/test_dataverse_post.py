@@ -79,6 +79,11 @@ def test_the_way_is_found_by_the_most_recent_resource(images: dict[str, Any], re
     assert read(post(**images)).resource == resource
 
 
+@pytest.mark.parametrize("correlation", [None, 5, "x", "\ud800", "a" * 100])
+def test_a_correlation_that_is_no_guid_is_left_out(correlation: Any) -> None:
+    assert read(post(CorrelationId=correlation)).correlation == ""
+
+
 def test_the_version_is_of_the_row_after_the_change() -> None:
     images: dict[str, Any] = {
         "PreEntityImages": [{"key": "pre", "value": entity(version="7")}],

@@ -1,0 +1,84 @@
+"""What the platform sees: names, routes, rights, schedules, queues."""
+
+from __future__ import annotations
+
+import ast
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cronsim import CronSim
+
+import function_app
+from shared.settings import Settings
+from tests.app.test_settings import COMPLETE, ROOT
+
+
+@pytest.fixture(scope="module")
+def functions() -> dict[str, dict[str, dict[str, Any]]]:
+    """Bindings by function and binding name."""
+    return {
+        str(function.get_function_name()): {
+            binding["name"]: binding for binding in json.loads(function.get_function_json())["bindings"]
+        }
+        for function in function_app.app.get_functions()
+    }
+
+
+def test_the_functions(functions: dict[str, Any]) -> None:
+    assert set(functions) == {"dataverse_changes", "drain", "wake_idle", "health"}
+
+
+def test_routes_methods_and_rights(functions: dict[str, Any]) -> None:
+    triggers = [
+        (bindings["req"]["route"], tuple(bindings["req"]["methods"]), str(bindings["req"]["authLevel"]))
+        for bindings in functions.values()
+        if "req" in bindings
+    ]
+    assert sorted(triggers) == [
+        ("dataverse/changes", ("POST",), "FUNCTION"),
+        ("health", ("GET",), "ANONYMOUS"),
+    ]
+
+
+def test_every_wake_up_goes_to_the_queue_that_wakes(functions: dict[str, Any]) -> None:
+    queues = {
+        binding["queueName"]
+        for bindings in functions.values()
+        for binding in bindings.values()
+        if "queueName" in binding
+    }
+    assert queues == {"%SYNC_WAKE_QUEUE%"}
+
+
+def test_schedules_are_settings_with_six_fields(functions: dict[str, Any]) -> None:
+    defaults = Settings.from_environment(COMPLETE)
+    for bindings in functions.values():
+        if "timer" in bindings:
+            assert bindings["timer"]["schedule"] == "%SYNC_WAKE_SCHEDULE%"
+            assert len(defaults.wake_schedule.split()) == 6
+            CronSim(defaults.wake_schedule, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_imports_run_one_way() -> None:
+    """The triggers know the composition root, the errors and the shards' name, nothing deeper."""
+    tree = ast.parse((ROOT / "function_app.py").read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    assert {name for name in imported if name and name.startswith(("shared", "azure", "sandbox"))} == {
+        "azure.functions",
+        "shared.app",
+        "shared.errors",
+        "shared.sync.model",
+    }
+
+
+def test_only_the_triggers_know_azure_functions() -> None:
+    for path in (ROOT / "shared").rglob("*.py"):
+        assert "azure.functions" not in path.read_text(), path
+
+
+def test_function_app_fits_on_two_screens() -> None:
+    lines = (ROOT / "function_app.py").read_text().splitlines()
+    assert len(lines) <= 100

@@ -1,0 +1,114 @@
+"""Settings are typed, documented, and the same in every place."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from dataclasses import fields
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import shared.settings
+from shared.errors import SettingsError
+from shared.settings import Settings
+from shared.sync.model import ShowAs
+
+ROOT = Path(__file__).parents[2]
+GUID = "7a1d0000-0000-4000-8000-0000000000aa"
+COMPLETE = {
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+    "IDENTITY_TENANT_ID": GUID,
+    "IDENTITY_CLIENT_ID": GUID.upper(),
+    "IDENTITY_CLIENT_SECRET": "s3cret",
+    "DATAVERSE_URL": "https://contoso.crm4.dynamics.com/",
+    "DATAVERSE_ORGANIZATION_ID": GUID,
+}
+
+
+def read(**changes: str) -> Settings:
+    return Settings.from_environment({**COMPLETE, **changes})
+
+
+def test_defaults_are_enough() -> None:
+    settings = read()
+    assert settings.client == GUID
+    assert settings.dataverse == "https://contoso.crm4.dynamics.com"
+    assert (settings.past, settings.future, settings.shards) == (timedelta(days=7), timedelta(days=180), 8)
+    assert settings.show_as == {"proposed": ShowAs.TENTATIVE, "committed": ShowAs.BUSY}
+
+
+def test_all_that_is_wrong_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({"SYNC_SHARDS": "65", "DATAVERSE_URL": "http://x", "SYNC_SHOW_AS": "committed=away"})
+    for name in (
+        "IDENTITY_TENANT_ID is missing",
+        "IDENTITY_CLIENT_SECRET is missing",
+        "AzureWebJobsStorage",
+        "SYNC_SHARDS must be a number from 1 to 64",
+        "DATAVERSE_URL must be an address",
+        "SYNC_SHOW_AS must be pairs",
+    ):
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SYNC_SHARDS", "0"),
+        ("SYNC_SHARDS", "eight"),
+        ("SYNC_WINDOW_PAST_DAYS", "-1"),
+        ("SYNC_WINDOW_FUTURE_DAYS", "4000"),
+        ("GRAPH_URL", "https://graph.microsoft.com/v1.0"),
+        ("IDENTITY_TENANT_ID", "contoso"),
+        ("SYNC_SHOW_AS", "busy"),
+    ],
+)
+def test_a_wrong_value_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read(**{name: value})
+
+
+def test_no_secret_shows() -> None:
+    assert "s3cret" not in repr(read())
+    assert "s3cret" not in str(read())
+
+
+def names() -> set[str]:
+    return {item.metadata["name"] for item in fields(Settings)}
+
+
+def test_the_sample_file_holds_every_setting_and_no_other() -> None:
+    values = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
+    assert set(values) == names() | {"FUNCTIONS_WORKER_RUNTIME"}
+    assert all(isinstance(value, str) for value in values.values())
+
+
+def test_the_samples_defaults_are_the_codes() -> None:
+    values = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
+    for item in fields(Settings):
+        default, name = item.metadata["default"], item.metadata["name"]
+        if default and name not in ("GRAPH_URL", "IDENTITY_AUTHORITY"):
+            assert values[name] == default, name
+
+
+def test_every_setting_is_documented() -> None:
+    """The text under each field is its documentation, and docs/settings.md has it."""
+    tree = ast.parse(inspect.getsource(shared.settings))
+    [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings"]
+    documented = {
+        first.target.id: str(second.value.value)
+        for first, second in pairwise(body)
+        if isinstance(first, ast.AnnAssign)
+        and isinstance(first.target, ast.Name)
+        and isinstance(second, ast.Expr)
+        and isinstance(second.value, ast.Constant)
+    }
+    page = (ROOT / "docs" / "settings.md").read_text()
+    for item in fields(Settings):
+        text = " ".join(documented[item.name].split())
+        assert f"| `{item.metadata['name']}` |" in page
+        assert text.replace("|", "\\|") in page, item.name
