@@ -147,6 +147,7 @@ class Up:
                 self._say(str(error))
                 pause = min(pause * 2 or 1.0, _LONGEST_PAUSE)
             else:
+                self._say("the functions host runs again")
                 pause = 0.0
 
     def _app_settings(self) -> dict[str, str]:

@@ -40,6 +40,13 @@ class HostProcess:
             self._options += [f"--tls-cert={tls[0]}", f"--tls-key={tls[1]}"]
         self._child: Child | None = None
 
+    @property
+    def pid(self) -> int:
+        """The process id of its latest start. Raises `RuntimeError` before the first."""
+        if self._child is None:
+            raise RuntimeError("the functions host was not started")
+        return self._child.pid
+
     async def __aenter__(self) -> Self:
         """Start it."""
         await self.start()
