@@ -200,7 +200,7 @@ OWN, HOST, MASTER, WRONG = "own-key", "{host}", "{master}", "wrong"
     ],
 )
 @pytest.mark.parametrize("place", ["header", "query"])
-async def test_keys(  # noqa: PLR0917
+async def test_keys(
     host: HostProcess, http: ClientSession, path: str, key: str | None, status: int, place: str
 ) -> None:
     value = key.format(host=host.host_key, master=host.master_key) if key else None

@@ -143,7 +143,7 @@ async def on_message(msg: func.QueueMessage, out: func.Out[str]) -> None:
         ("func.Out[func.QueueMessage]", 'func.QueueMessage(id="1", body="one")', ['{"id":"1","body":"one"}']),
     ],
 )
-async def test_outputs_become_messages(  # noqa: PLR0917
+async def test_outputs_become_messages(
     serve: Any, http: ClientSession, storage: Storage, annotation: str, value: str, texts: list[str]
 ) -> None:
     host = await serve(
