@@ -82,6 +82,7 @@ class Child:
         if not done:
             self.kill()
             await reading
+            await self._ended()
             raise ChildError(f"{self.name} said nothing for {within:g} s")
         return reading.result()
 

@@ -202,11 +202,13 @@ class Host:
         self._worker.stop()
 
     async def _finish_listening(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._options.grace
         if self._listening:
             _, late = await asyncio.wait(self._listening, timeout=self._options.grace)
             for task in late:
                 task.cancel()
-        await self._invocations.drain(self._options.grace)
+        await self._invocations.drain(until - loop.time())
 
 
 def _refuse_unknown(function: Function) -> None:

@@ -71,7 +71,7 @@ class Invocations:
         """Wait for what `start` began, and give up on what still runs after `seconds`."""
         if not self._background:
             return
-        _, late = await asyncio.wait(self._background, timeout=seconds)
+        _, late = await asyncio.wait(self._background, timeout=max(seconds, 0))
         for task in late:
             task.cancel()
         if late:

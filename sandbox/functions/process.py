@@ -14,6 +14,8 @@ from sandbox.process import Child, ChildError
 
 _ROOT = Path(__file__).parents[2]
 _START_SECONDS = 60.0
+_STOP_SECONDS = 15.0
+"""More than the grace that the host gives to running functions."""
 
 
 class HostProcess:
@@ -82,7 +84,7 @@ class HostProcess:
 
     async def stop(self) -> int:
         """End it as the platform does, with SIGTERM; its exit code, 0 when it is not running."""
-        return await self._child.stop() if self._child else 0
+        return await self._child.stop(grace=_STOP_SECONDS) if self._child else 0
 
     async def crash(self) -> None:
         """End it without warning."""
