@@ -26,6 +26,7 @@ PLUGIN_ABORTED = "0x80040265"
 INFINITE_LOOP = "0x80044182"
 NOT_A_MEMBER = "0x80072560"
 DISABLED_USER = "0x80040225"
+EXPIRED_VERSION_STAMP = "0x80044352"
 
 
 def answer(status: int, code: str, message: str) -> Response:
@@ -118,6 +119,20 @@ def out_of_range(table: str, column: str, value: object, accepted: Iterable[obje
 def associated(table: str, by: str) -> HttpError:
     """A row cannot go while others require it."""
     return refuse(405, ASSOCIATED, f"The {table} record cannot be deleted because it is associated with {by} records.")
+
+
+def untracked(table: str) -> HttpError:
+    """Changes of a table that is not tracked; code and wording are unverified."""
+    return invalid_argument(f"Change tracking is not enabled for the table '{table}'.")
+
+
+def expired_token() -> HttpError:
+    """A delta token that is too old; the status is unverified."""
+    return refuse(
+        400,
+        EXPIRED_VERSION_STAMP,
+        "Version stamp associated with the client has expired. Please perform a full sync.",
+    )
 
 
 def plugin_aborted(message: str) -> HttpError:

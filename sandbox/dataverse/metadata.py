@@ -1,6 +1,8 @@
 """Table definitions, as far as clients ask for them before they read or write: names, keys, and the options of choices.
 
-Microsoft docs, "Query table definitions using the Web API". Definitions cannot be written.
+Microsoft docs, "Query table definitions using the Web API"; and "Use change tracking to synchronize data with external
+systems", whose switch is all that can be written: a definition is replaced by PUT, never PATCHed, and change tracking
+cannot be turned off again. That a body with nothing but the changed property will do is unverified.
 """
 
 from __future__ import annotations
@@ -8,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from sandbox.dataverse import errors
+from sandbox.dataverse import errors, payload
+from sandbox.dataverse.changes import Tracking
+from sandbox.dataverse.reads import NO_CONTENT
 from sandbox.dataverse.schema import Column, Kind, Schema, Table
 from sandbox.dataverse.visits import Visit
 from sandbox.directory import known_id
@@ -18,43 +22,65 @@ SET = "EntityDefinitions"
 ENGLISH = 1033
 PICKLISTS = "Microsoft.Dynamics.CRM.PicklistAttributeMetadata"
 _ONE = re.compile(SET + r"\((?:LogicalName='(\w+)'|(?:MetadataId=)?([0-9A-Fa-f-]{36}))\)")
-_COMPARISON = re.compile(r"\s*(\w+)\s+eq\s+'(\w*)'\s*")
+_COMPARISON = re.compile(r"\s*(\w+)\s+eq\s+(?:'(\w*)'|(true|false))\s*")
+_WRITABLE = frozenset({"@odata.type", "MetadataId", "LogicalName", "ChangeTrackingEnabled", "HasChanged"})
 _OPTION_SET = re.compile(r"OptionSet(?:\(\$select=Options\))?")
 
 
 class Metadata:
-    """Answers GET of definitions."""
+    """Answers GET of definitions, and the PUT that turns change tracking on."""
 
-    def __init__(self, schema: Schema) -> None:
-        """Describe `schema`."""
+    def __init__(self, schema: Schema, tracking: Tracking) -> None:
+        """Describe `schema`; `tracking` knows which of its tables are tracked."""
         self._tables = schema.tables
+        self._tracking = tracking
 
     def knows(self, segments: tuple[str, ...]) -> bool:
         """Whether the path leads to definitions."""
         return segments[0] == SET or segments[0].startswith(f"{SET}(")
 
     def answer(self, visit: Visit, segments: tuple[str, ...]) -> Response:
-        """The answer to a GET of the path."""
+        """The answer to a call of the path."""
         first, *rest = segments
+        if visit.request.method == "PUT" and not rest:
+            return self._put(visit, self._table(first))
+        if visit.request.method == "PATCH" and not rest:
+            raise errors.refuse(405, "", "Definitions are replaced by PUT; PATCH is not supported.")
+        if visit.request.method != "GET":
+            raise errors.not_modelled(f"{visit.request.method} of definitions")
         if first == SET and not rest:
             return self._list(visit)
         table = self._table(first)
         if not rest:
             _allow(visit, "$select")
-            return _json(visit, f"{SET}/$entity", _selected(visit, _definition(table)))
+            return _json(visit, f"{SET}/$entity", _selected(visit, self._definition(table)))
         if rest == ["Attributes", PICKLISTS]:
             return self._picklists(visit, table)
         raise errors.not_modelled(f"the metadata at '{'/'.join(segments)}'")
 
     def _list(self, visit: Visit) -> Response:
         _allow(visit, "$select", "$filter")
-        definitions = [_definition(table) for table in self._tables.values()]
+        definitions = [self._definition(table) for table in self._tables.values()]
         if "$filter" in visit.options:
             match = _COMPARISON.fullmatch(visit.options["$filter"])
             if match is None or match[1] not in definitions[0]:
                 raise errors.not_modelled(f"the filter '{visit.options['$filter']}' on definitions")
-            definitions = [one for one in definitions if one[match[1]] == match[2]]
+            wanted = match[2] if match[3] is None else match[3] == "true"
+            definitions = [one for one in definitions if one[match[1]] == wanted]
         return _json(visit, SET, {"value": [_selected(visit, one) for one in definitions]})
+
+    def _put(self, visit: Visit, table: Table) -> Response:
+        _allow(visit)
+        body = payload.read_object(visit.request, SET)
+        if unknown := sorted(set(body) - _WRITABLE):
+            raise errors.not_modelled(f"writing the property '{unknown[0]}' of a definition")
+        if body.get("MetadataId", _metadata_id(table)) != _metadata_id(table):
+            raise errors.invalid_argument("The MetadataId of the body is not the one of the address.")
+        if body.get("ChangeTrackingEnabled") is True:
+            self._tracking.turn_on(table)
+        elif "ChangeTrackingEnabled" in body and self._tracking.is_on(table):
+            raise errors.invalid_argument("Change tracking cannot be turned off.")
+        return NO_CONTENT
 
     def _table(self, segment: str) -> Table:
         match = _ONE.fullmatch(segment)
@@ -66,6 +92,24 @@ class Metadata:
         raise errors.refuse(
             404, errors.NOT_FOUND, f"Could not find an entity with the specified name or id in '{segment}'."
         )
+
+    def _definition(self, table: Table) -> dict[str, Json]:
+        return {
+            "MetadataId": _metadata_id(table),
+            "LogicalName": table.name,
+            "SchemaName": table.schema_name,
+            "EntitySetName": table.set_name,
+            "LogicalCollectionName": table.set_name,
+            "PrimaryIdAttribute": table.key,
+            "PrimaryNameAttribute": table.name_column,
+            "IsOptimisticConcurrencyEnabled": True,
+            "ChangeTrackingEnabled": self._tracking.is_on(table),
+            "CanChangeTrackingBeEnabled": {
+                "Value": True,
+                "CanBeChanged": True,
+                "ManagedPropertyLogicalName": "canchangetrackingbeenabled",
+            },
+        }
 
     def _picklists(self, visit: Visit, table: Table) -> Response:
         _allow(visit, "$select", "$expand")
@@ -79,19 +123,6 @@ class Metadata:
                 shown = _selected(visit, names) | {"MetadataId": known_id("column", table.name, column.name)}
                 picklists.append(shown | ({"OptionSet": {"Options": _options(column)}} if expand else {}))
         return _json(visit, f"{SET}('{table.name}')/Attributes/{PICKLISTS}", {"value": picklists})
-
-
-def _definition(table: Table) -> dict[str, Json]:
-    return {
-        "MetadataId": _metadata_id(table),
-        "LogicalName": table.name,
-        "SchemaName": table.schema_name,
-        "EntitySetName": table.set_name,
-        "LogicalCollectionName": table.set_name,
-        "PrimaryIdAttribute": table.key,
-        "PrimaryNameAttribute": table.name_column,
-        "IsOptimisticConcurrencyEnabled": True,
-    }
 
 
 def _options(column: Column) -> list[Json]:

@@ -22,7 +22,7 @@ from sandbox.dataverse.values import to_json
 from sandbox.http import Json
 
 LARGEST_PAGE = 5000
-_TOKEN = re.compile(r'<cookie pagenumber="(\d+)" pagingcookie="([^"]*)" istracking="False" />')
+_TOKEN = re.compile(r'<cookie pagenumber="(\d+)" pagingcookie="([^"]*)" istracking="(True|False)" />')
 
 type Options = Mapping[str, str]
 
@@ -181,25 +181,29 @@ def page(query: Query, found: list[Row], state: State, size: int, token: str | N
     """
     order, number = query.order, 1
     if token is not None:
-        number, last = _read_token(token)
+        number, last = read_token(token)
         found = [row for row in found if order.compare(order.position(row, state), last) > 0]
     shown = found[:size]
     if len(found) <= size:
         return Page(rows=shown, next_token=None)
-    return Page(rows=shown, next_token=_token(number + 1, order.position(shown[-1], state)))
+    return Page(rows=shown, next_token=write_token(number + 1, order.position(shown[-1], state)))
 
 
-def _token(number: int, position: list[Json]) -> str:
+def write_token(number: int, position: list[Json], *, tracking: bool = False) -> str:
     """A `$skiptoken`: its outside follows Microsoft docs, "Page results"; clients must not look inside."""
     cookie = quote(quote(json.dumps(position)))
-    return f'<cookie pagenumber="{number}" pagingcookie="{cookie}" istracking="False" />'
+    return f'<cookie pagenumber="{number}" pagingcookie="{cookie}" istracking="{tracking}" />'
 
 
-def _read_token(token: str) -> tuple[int, list[Json]]:
+def read_token(token: str, *, tracking: bool = False) -> tuple[int, list[Json]]:
+    """The page number and the position in a `$skiptoken`. Refuses one of another kind."""
     match = _TOKEN.fullmatch(token)
-    if match is None:
-        raise errors.query("Malformed paging cookie in $skiptoken.")
-    return int(match[1]), json.loads(unquote(unquote(match[2])))
+    try:
+        if match is not None and match[3] == str(tracking):
+            return int(match[1]), json.loads(unquote(unquote(match[2])))
+    except ValueError:  # somebody wrote a cookie of their own
+        pass
+    raise errors.query("Malformed paging cookie in $skiptoken.")
 
 
 def split(text: str, separator: str) -> list[str]:

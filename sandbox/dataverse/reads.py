@@ -75,7 +75,7 @@ class Reads:
         representation = visit.representation(self._state)
         body["value"] = [representation.of(row, query.selection) for row in shown.rows]
         if shown.next_token is not None:
-            body["@odata.nextLink"] = _with_token(visit, shown.next_token)
+            body["@odata.nextLink"] = next_link(visit, shown.next_token)
         return Response.of_json(200, body, {**errors.HEADERS, **visit.preferences.headers})
 
     def _value(self, visit: Visit, row: Row, name: str) -> Response:
@@ -98,7 +98,7 @@ class Reads:
         return NO_CONTENT if other is None else self._one(visit, other)
 
 
-def _with_token(visit: Visit, token: str) -> str:
+def next_link(visit: Visit, token: str) -> str:
     """The address of the next page: the same query with another position."""
     pairs = [(name, value) for name, value in visit.request.query if name != "$skiptoken"]
     query = "&".join(f"{quote(name, safe='$@')}={quote(value)}" for name, value in [*pairs, ("$skiptoken", token)])

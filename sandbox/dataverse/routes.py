@@ -10,6 +10,7 @@ from sandbox.cloud import Cloud
 from sandbox.dataverse import errors
 from sandbox.dataverse.batch import Batch
 from sandbox.dataverse.bulk import Bulk
+from sandbox.dataverse.changes import Changes, Tracking, wants_changes
 from sandbox.dataverse.metadata import Metadata
 from sandbox.dataverse.pipeline import SYSTEM_USER, Caller, Pipeline, Plugin
 from sandbox.dataverse.reads import Reads
@@ -50,7 +51,9 @@ class Dataverse:
         self._reads = Reads(self.state)
         self._writes = Writes(self.state, self.pipeline)
         self._bulk = Bulk(self.state, self.pipeline)
-        self._metadata = Metadata(SCHEMA)
+        self._tracking = Tracking(cloud, SCHEMA)
+        self._changes = Changes(cloud, self.state, self._tracking, ORGANIZATION_ID)
+        self._metadata = Metadata(SCHEMA, self._tracking)
         self._batch = Batch(self.state, lambda inner: cloud.serve(self.name, inner, inner=True), cloud.new_id)
         self.reset()
 
@@ -71,6 +74,7 @@ class Dataverse:
         """Forget all rows, posts and plug-ins; what every environment is born with comes back."""
         self.webhooks.reset()
         self.plugins.clear()
+        self._tracking.reset()
         self.state.clear()
         self.load(ORGANIZATION.name, ORGANIZATION_ID, {"name": f"unq{ORGANIZATION_ID.replace('-', '')[:28]}"})
         unit: dict[str, Value] = {"name": "contoso", "organizationid": ORGANIZATION_ID}
@@ -115,14 +119,18 @@ class Dataverse:
             return await self._batch.answer(visit)
         if visit.preferences.continue_on_error:
             raise errors.not_modelled("the preference 'odata.continue-on-error' outside of a batch")
+        if visit.preferences.track_changes and not (method == "GET" and segments and segments[0] in SCHEMA.sets):
+            raise errors.not_modelled("the preference 'odata.track-changes' on anything but reading a table")
         if len(segments) == 1 and segments[0] in ("WhoAmI", "WhoAmI()") and method == "GET":
             return self._who_am_i(visit)
         if not segments:
             raise errors.not_modelled("the service document")
-        if self._metadata.knows(segments) and method == "GET":
+        if self._metadata.knows(segments):
             return self._metadata.answer(visit, segments)
         place = find_place(SCHEMA, segments)
         call.tags["table"] = place.table.name
+        if method == "GET" and wants_changes(visit):
+            return self._changes.answer(visit, place, call)
         if method == "GET":
             return self._reads.answer(visit, place)
         if method == "POST" and self._bulk.knows(place):

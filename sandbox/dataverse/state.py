@@ -55,6 +55,11 @@ class Deletion:
     table: str
     id: str
 
+    @property
+    def reference(self) -> Reference:
+        """What a lookup to the row held."""
+        return Reference(self.table, self.id)
+
 
 @dataclass(slots=True)
 class Transaction:
@@ -155,4 +160,6 @@ class State:
                 continue
             self._set(after, before)
             if after is None:
-                self.deletions = [one for one in self.deletions if (one.table, one.id) != (row.table.name, row.id)]
+                self.deletions = [
+                    one for one in self.deletions if one.reference != row.reference or one.version < row.version
+                ]

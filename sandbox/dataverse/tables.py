@@ -385,7 +385,11 @@ ORGANIZATION = table(
     "organization",
     "organizations",
     "Organization",
-    [text("name", 160), integer("languagecode", minimum=-1, default=1033)],
+    [
+        text("name", 160),
+        integer("languagecode", minimum=-1, default=1033),
+        integer("expirechangetrackingindays", minimum=0, default=7),
+    ],
 )
 
 SCHEDULING = (BOOKING, RESOURCE, BOOKING_STATUS, HEADER, WORK_ORDER, REQUIREMENT)

@@ -19,7 +19,10 @@ from sandbox.dataverse.state import State
 from sandbox.dataverse.values import parse_guid
 from sandbox.http import Request
 
-_PREFERENCES = frozenset({"return", "odata.maxpagesize", "odata.include-annotations", "odata.continue-on-error"})
+TRACK_CHANGES = "odata.track-changes"
+_PREFERENCES = frozenset(
+    {"return", "odata.maxpagesize", "odata.include-annotations", "odata.continue-on-error", TRACK_CHANGES}
+)
 _HARMLESS_MSCRM = {
     "mscrm.suppressduplicatedetection": "true",  # the default; there are no duplicate rules to turn on
     "mscrm.suppresscallbackregistrationexpanderjob": "true",  # there are no flows to suppress
@@ -37,6 +40,7 @@ class Preferences:
     page_size: int | None = None
     annotations: Annotations = Annotations()
     continue_on_error: bool = False
+    track_changes: bool = False
     applied: str = ""
 
     @classmethod
@@ -47,9 +51,11 @@ class Preferences:
             if name not in _PREFERENCES or (name == "return" and value not in ("representation", "minimal")):
                 raise errors.not_modelled(f"the preference '{name}{'=' * bool(value)}{value}'")
         size = given.get("odata.maxpagesize")
+        if given.get(TRACK_CHANGES):
+            raise errors.not_modelled(f"a value of the preference '{TRACK_CHANGES}'")
         if size is not None and (not size.isdecimal() or int(size) == 0):
             raise errors.query(f"Invalid value '{size}' for odata.maxpagesize.")
-        applied = []
+        applied = [TRACK_CHANGES] if TRACK_CHANGES in given else []
         if given.get("return") == "representation":
             applied.append("return=representation")
         if size is not None:
@@ -61,6 +67,7 @@ class Preferences:
             page_size=None if size is None else min(int(size), LARGEST_PAGE),
             annotations=Annotations.of(given.get("odata.include-annotations", "")),
             continue_on_error="odata.continue-on-error" in given,
+            track_changes=TRACK_CHANGES in given,
             applied=",".join(applied),
         )
 

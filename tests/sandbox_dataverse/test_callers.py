@@ -83,7 +83,6 @@ async def test_three_versions_of_the_web_api_answer(planner: Client, version: st
         ("bookingstatuses?$apply=x", {}),
         ("bookingstatuses?fetchXml=x", {}),
         ("bookingstatuses?$skip=1", {}),
-        ("bookingstatuses", {"Prefer": "odata.track-changes"}),
         ("bookingstatuses", {"Prefer": "respond-async"}),
         ("bookingstatuses", {"Prefer": "odata.continue-on-error"}),
         ("bookingstatuses", {"MSCRM.BypassBusinessLogicExecution": "CustomAsync"}),
