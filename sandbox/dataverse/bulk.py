@@ -1,10 +1,13 @@
-"""CreateMultiple and UpdateMultiple: many rows of one table in one transaction.
+"""CreateMultiple, UpdateMultiple and UpsertMultiple: many rows of one table in one transaction.
 
 Microsoft docs, "Use bulk operation messages": any failing row rolls all back, there are no entity tags, and the steps
-registered for single rows fire for each row. DeleteMultiple does not exist on standard tables.
+registered for single rows fire for each row. DeleteMultiple does not exist on standard tables. UpsertMultiple sends no
+message of its own; that it refuses to meet a row twice with these words is unverified.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from sandbox.dataverse import errors, payload
 from sandbox.dataverse.pipeline import Pipeline
@@ -12,7 +15,7 @@ from sandbox.dataverse.reads import NO_CONTENT
 from sandbox.dataverse.schema import Reference, Table, Value
 from sandbox.dataverse.state import State
 from sandbox.dataverse.visits import Place, Visit
-from sandbox.http import Response
+from sandbox.http import Json, Response
 
 NAMESPACE = "Microsoft.Dynamics.CRM."
 
@@ -37,27 +40,45 @@ class Bulk:
                 return self._create(visit, place.table)
             case "UpdateMultiple":
                 return self._update(visit, place.table)
+            case "UpsertMultiple":
+                return self._upsert(visit, place.table)
             case "DeleteMultiple":
                 raise errors.refuse(501, "", "DeleteMultiple has not yet been implemented.")
             case name:
                 raise errors.not_modelled(f"the action '{name}'")
 
     def _create(self, visit: Visit, table: Table) -> Response:
-        with self._state.transaction():
-            rows = [self._pipeline.create(table, values, visit.caller) for values in self._targets(visit, table)]
+        with self._pipeline.group() as group:
+            rows = [
+                self._pipeline.create(table, values, visit.caller, group=group)
+                for values in self._targets(visit, table)
+            ]
         context = visit.context(f"{NAMESPACE}CreateMultipleResponse")
         return Response.of_json(200, {"@odata.context": context, "Ids": [row.id for row in rows]}, errors.HEADERS)
 
     def _update(self, visit: Visit, table: Table) -> Response:
-        with self._state.transaction():
+        with self._pipeline.group() as group:
             for values in self._targets(visit, table):
-                row_id = values.get(table.key)
-                if not isinstance(row_id, str):
-                    raise errors.invalid_argument(f"Every target of UpdateMultiple needs its {table.key}.")
-                self._pipeline.update(self._state.must_find(Reference(table.name, row_id)), values, visit.caller)
+                row = self._state.must_find(_key(table, values, "UpdateMultiple"))
+                self._pipeline.update(row, values, visit.caller, group=group)
         return NO_CONTENT
 
-    def _targets(self, visit: Visit, table: Table) -> list[dict[str, Value]]:
+    def _upsert(self, visit: Visit, table: Table) -> Response:
+        met: set[Reference] = set()
+        with self._pipeline.group() as group:
+            for values in self._targets(visit, table, with_ids=True):
+                key = _key(table, values, "UpsertMultiple")
+                if key in met:
+                    raise errors.invalid_argument("An item with the same key has already been added.")
+                met.add(key)
+                row = self._state.find(key)
+                if row is None:
+                    self._pipeline.create(table, values, visit.caller, group=group)
+                else:
+                    self._pipeline.update(row, values, visit.caller, group=group)
+        return NO_CONTENT
+
+    def _targets(self, visit: Visit, table: Table, *, with_ids: bool = False) -> list[dict[str, Value]]:
         body = payload.read_object(visit.request, table.set_name)
         targets = body.get("Targets")
         if set(body) != {"Targets"} or not isinstance(targets, list) or not targets:
@@ -65,4 +86,23 @@ class Bulk:
         for target in targets:
             if not isinstance(target, dict) or "@odata.type" not in target:
                 raise errors.payload(table.set_name, "Every target needs its @odata.type.")
+            if with_ids and "@odata.id" in target:
+                target[table.key] = _same_id(table, target.pop("@odata.id"), target)
         return [payload.read_values(self._state.schema, table, target) for target in targets]
+
+
+def _key(table: Table, values: Mapping[str, Value], message: str) -> Reference:
+    row_id = values.get(table.key)
+    if not isinstance(row_id, str):
+        raise errors.invalid_argument(f"Every target of {message} needs its {table.key}.")
+    return Reference(table.name, row_id)
+
+
+def _same_id(table: Table, address: Json, target: Mapping[str, Json]) -> str:
+    """The id in a target's `@odata.id`, which may say again what the primary key says."""
+    entity = payload.read_entity(address) if isinstance(address, str) else None
+    if entity is None:
+        raise errors.not_modelled(f"the alternate key '{address}' of {table.set_name}")
+    if entity[0] != table.set_name or target.get(table.key, entity[1]) != entity[1]:
+        raise errors.payload(table.set_name, f"The @odata.id '{address}' names another row than the target.")
+    return entity[1]

@@ -2,24 +2,27 @@
 
 Shape: Microsoft docs, "Use Webhooks to create external handlers for server events", and the newer posts printed in the
 Dynamics 365 Contact Center docs. That a Delete carries its target as an EntityReference follows from the SDK's
-contract; where the `tag` shared variable sits is unverified, so both levels have it.
+contract; where the `tag` shared variable sits is unverified, so both levels have it. SetState and Assign have the
+parameters of the SDK's SetStateRequest and AssignRequest, the messages for many rows those of CreateMultipleRequest and
+UpdateMultipleRequest; how a post shows an EntityCollection beyond its Entities, and the images of many rows, is
+unverified: there are none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sandbox.dataverse.pipeline import Operation
+from sandbox.dataverse.operations import MULTIPLE, NOBODY, Operation
 from sandbox.dataverse.registration import BOTH_IMAGES, POST_IMAGE, PRE_IMAGE
 from sandbox.dataverse.schema import Kind, Reference, Table, Value
 from sandbox.dataverse.state import Row, State
 from sandbox.http import Json
 
 CONTRACTS = "http://schemas.microsoft.com/xrm/2011/Contracts"
-NOBODY = "00000000-0000-0000-0000-000000000000"
 MAIN_OPERATION, POST_OPERATION = 30, 40
+STATE_PARAMETERS = {"State": "statecode", "Status": "statuscode"}
 DROPPED_WHEN_TOO_LARGE = ("ParentContext", "InputParameters", "PreEntityImages", "PostEntityImages")
 
 
@@ -43,8 +46,8 @@ def execution_context(occasion: Occasion, state: State) -> dict[str, Json]:
         post_images.insert(0, {"key": "AsynchronousStepPrimaryName", "value": _primary_name(operation.after)})
     return {
         **_common(occasion),
-        "InputParameters": [{"key": "Target", "value": _target(operation)}],
-        "OutputParameters": _pairs({"id": operation.id} if operation.message == "Create" else {}),
+        "InputParameters": _pairs(_input(operation, _target)),
+        "OutputParameters": _pairs(_output(operation)),
         "ParentContext": _parent(occasion),
         "PostEntityImages": post_images,
         "PreEntityImages": _images(occasion, state, PRE_IMAGE, operation.before),
@@ -59,13 +62,12 @@ def trimmed(body: Mapping[str, Json]) -> dict[str, Json]:
 
 def _parent(occasion: Occasion) -> dict[str, Json]:
     """The main operation's context, to which the post-operation stage belongs."""
-    operation = occasion.operation
-    parameters: list[Json] = [{"key": "Target", "value": _submitted(operation)}]
-    if operation.message != "Delete":
-        parameters.append({"key": "SuppressDuplicateDetection", "value": False})
+    parameters = _input(occasion.operation, _submitted)
+    if occasion.operation.message in {*MULTIPLE, *MULTIPLE.values()}:
+        parameters["SuppressDuplicateDetection"] = False
     return {
         **_common(occasion),
-        "InputParameters": parameters,
+        "InputParameters": _pairs(parameters),
         "OutputParameters": [],
         "ParentContext": None,
         "PostEntityImages": [],
@@ -114,6 +116,32 @@ def _common(occasion: Occasion) -> dict[str, Json]:
     }
 
 
+def _input(operation: Operation, shown: Callable[[Operation], Json]) -> dict[str, Json]:
+    """The request's parameters; `shown` writes one target."""
+    after = operation.after
+    match operation.message:
+        case "CreateMultiple" | "UpdateMultiple":
+            return {"Targets": _collection(operation.table, [shown(one) for one in operation.targets])}
+        case "SetState" if after is not None:
+            return {
+                "EntityMoniker": _reference(operation.table, operation.id),
+                **{key: _value(operation.table, name, after.get(name), None) for key, name in STATE_PARAMETERS.items()},
+            }
+        case "Assign" if after is not None:
+            owner = _value(operation.table, "ownerid", after.get("ownerid"), None)
+            return {"Target": _reference(operation.table, operation.id), "Assignee": owner}
+    return {"Target": shown(operation)}
+
+
+def _output(operation: Operation) -> dict[str, Json]:
+    match operation.message:
+        case "Create":
+            return {"id": operation.id}
+        case "CreateMultiple":
+            return {"Ids": [one.id for one in operation.targets]}
+    return {}
+
+
 def _target(operation: Operation) -> Json:
     """What the post-operation stage sees: the submitted columns and those that the platform set."""
     after = operation.after
@@ -152,6 +180,20 @@ def _image(image: Row, row: Row, state: State) -> Json:
     values = {name: value for name in names if (value := row.get(name)) is not None}
     values.setdefault(row.table.key, row.id)
     return _entity(row.table, row.id, values, row.version, state)
+
+
+def _collection(table: Table, entities: Iterable[dict[str, Json]]) -> Json:
+    """An EntityCollection, whose entities do not name their type."""
+    return {
+        "__type": f"EntityCollection:{CONTRACTS}",
+        "Entities": [{name: value for name, value in one.items() if name != "__type"} for one in entities],
+        "EntityName": table.name,
+        "MinActiveRowVersion": None,
+        "MoreRecords": False,
+        "PagingCookie": None,
+        "TotalRecordCount": -1,
+        "TotalRecordCountLimitExceeded": False,
+    }
 
 
 def _primary_name(row: Row) -> Json:

@@ -6,58 +6,21 @@ logic on it in one transaction, asynchronous steps after it has been committed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sandbox.cloud import Cloud
 from sandbox.dataverse import errors
+from sandbox.dataverse.operations import Caller, Operation, merged
 from sandbox.dataverse.registration import RULES
 from sandbox.dataverse.schema import Kind, OnDelete, Reference, Table, Value
 from sandbox.dataverse.state import Row, State
 from sandbox.dataverse.tables import USER
 from sandbox.directory import known_id
 
-DEEPEST = 8
-"""How far business logic may call business logic (Microsoft docs, "Understand the execution context": loops)."""
 SYSTEM_USER = known_id("systemuser", "SYSTEM")
 BEFORE_THE_SANDBOX = datetime(2025, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """For whom an operation is executed: `user` and, when that one is impersonated, the real caller `initiating`."""
-
-    user: Row
-    initiating: Row
-    agent: str = ""
-    host: str = ""
-    tag: str | None = None
-    correlation_id: str = ""
-    request_id: str = ""
-    depth: int = 1
-
-    def nested(self) -> Caller:
-        """The same caller one level down, as business logic acts: the tag goes along."""
-        if self.depth >= DEEPEST:
-            raise errors.refuse(
-                400, errors.INFINITE_LOOP, "This workflow job was canceled because it included an infinite loop."
-            )
-        return replace(self, depth=self.depth + 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One message that was executed: what was `submitted`, and the row before and after."""
-
-    message: str
-    table: Table
-    id: str
-    submitted: Mapping[str, Value]
-    before: Row | None
-    after: Row | None
-    caller: Caller
-    at: datetime
 
 
 class PluginAborted(Exception):  # noqa: N818 - read as a sentence: `raise PluginAborted`
@@ -66,6 +29,9 @@ class PluginAborted(Exception):  # noqa: N818 - read as a sentence: `raise Plugi
 
 type Plugin = Callable[[Operation, Pipeline], None]
 """Business logic inside the transaction: may write through the pipeline as `operation.caller.nested()`, or abort."""
+
+type Group = list[Operation]
+"""The creates and updates of one request."""
 
 
 class Pipeline:
@@ -78,9 +44,33 @@ class Pipeline:
         self._told = told
         self.plugins: list[Plugin] = []
 
-    def create(self, table: Table, submitted: Mapping[str, Value], caller: Caller, row_id: str | None = None) -> Row:
+    @property
+    def state(self) -> State:
+        """The rows, for business logic to look at."""
+        return self._state
+
+    @contextmanager
+    def group(self, outer: Group | None = None) -> Iterator[Group]:
+        """What is created and updated for the group inside is one transaction and one message for many rows."""
+        if outer is not None:
+            yield outer
+            return
+        own: Group = []
+        with self._state.transaction() as transaction:
+            yield own
+            transaction.afterwards.append(lambda: self._tell(merged(own)))
+
+    def create(
+        self,
+        table: Table,
+        submitted: Mapping[str, Value],
+        caller: Caller,
+        row_id: str | None = None,
+        *,
+        group: Group | None = None,
+    ) -> Row:
         """Make a row; its id may come with the values."""
-        with self._state.transaction():
+        with self.group(group) as together:
             values = dict(submitted)
             chosen = row_id or values.pop(table.key, None) or self._cloud.new_id()
             values.pop(table.key, None)
@@ -93,12 +83,13 @@ class Pipeline:
                 values |= self._owner(values, caller)
             self._check(table, values)
             row = self._state.put(table, key.id, self._by_rules(table, values))
-            self._finish("Create", row, {table.key: key.id} | dict(submitted), caller, before=None, after=row, at=at)
+            given = {table.key: key.id} | dict(submitted)
+            together.append(self._finish("Create", row, given, caller, before=None, after=row, at=at))
             return row
 
-    def update(self, row: Row, submitted: Mapping[str, Value], caller: Caller) -> Row:
+    def update(self, row: Row, submitted: Mapping[str, Value], caller: Caller, *, group: Group | None = None) -> Row:
         """Write columns of a row; equal values are a write like any other."""
-        with self._state.transaction():
+        with self.group(group) as together:
             table = row.table
             changes = {name: value for name, value in submitted.items() if name != table.key}
             if submitted.get(table.key, row.id) != row.id:
@@ -110,7 +101,7 @@ class Pipeline:
                 values |= self._owner(changes, caller)
             self._check(table, values)
             after = self._state.put(table, row.id, self._by_rules(table, values))
-            self._finish("Update", row, changes, caller, before=row, after=after, at=at)
+            together.append(self._finish("Update", row, changes, caller, before=row, after=after, at=at))
             return after
 
     def delete(self, row: Row, caller: Caller) -> None:
@@ -153,7 +144,7 @@ class Pipeline:
         before: Row | None,
         after: Row | None,
         at: datetime,
-    ) -> None:
+    ) -> Operation:
         operation = Operation(
             message=message,
             table=row.table,
@@ -165,12 +156,17 @@ class Pipeline:
             at=at,
         )
         with self._state.transaction() as transaction:
-            transaction.afterwards.append(lambda: self._told(operation))
+            transaction.afterwards.append(lambda: self._tell([operation, *operation.specialised()]))
             for plugin in self.plugins:
                 try:
                     plugin(operation, self)
                 except PluginAborted as aborted:
                     raise errors.plugin_aborted(str(aborted)) from aborted
+        return operation
+
+    def _tell(self, operations: list[Operation]) -> None:
+        for operation in operations:
+            self._told(operation)
 
     def _with_defaults(self, table: Table, values: Mapping[str, Value]) -> dict[str, Value]:
         defaults = {column.name: column.default for column in table.columns.values() if column.default is not None}

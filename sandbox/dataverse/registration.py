@@ -16,7 +16,16 @@ from sandbox.dataverse.state import State
 from sandbox.dataverse.tables import PEOPLE, SCHEDULING
 from sandbox.directory import known_id
 
-MESSAGES = ("Create", "Update", "Delete", "CreateMultiple", "UpdateMultiple")
+MESSAGES = ("Create", "Update", "Delete", "CreateMultiple", "UpdateMultiple", "SetState", "Assign")
+FILTERED = ("Update", "UpdateMultiple")
+IMAGE_PROPERTIES = {
+    "Create": "Id",
+    "Update": "Target",
+    "Delete": "Target",
+    "SetState": "EntityMoniker",
+    "Assign": "Target",
+}
+"""The name of the parameter that an image is taken of, by message (Microsoft docs, "Register a plug-in")."""
 WEBHOOK_CONTRACT = 8
 WEBHOOK_KEY, HTTP_HEADER, HTTP_QUERY = 4, 5, 6
 POST_OPERATION = 40
@@ -175,6 +184,8 @@ def messages() -> list[tuple[str, str, dict[str, Value]]]:
         message_id = known_id("sdkmessage", message)
         rows.append((MESSAGE.name, message_id, {"name": message}))
         for about in (*SCHEDULING, *PEOPLE):
+            if (message == "SetState" and not about.states) or (message == "Assign" and "ownerid" not in about.columns):
+                continue
             values: dict[str, Value] = {
                 "sdkmessageid": Reference(MESSAGE.name, message_id),
                 "primaryobjecttypecode": about.name,
@@ -219,15 +230,13 @@ def _check_step(values: Mapping[str, Value], state: State) -> dict[str, Value]:
     if values.get("configuration"):
         raise errors.invalid_argument("A webhook step cannot have a configuration.")
     message = _message_of(values, state)
-    if message not in MESSAGES[:3]:
-        raise errors.not_modelled(f"webhook steps on the message {message}")
     about = values.get("sdkmessagefilterid")
     if not isinstance(about, Reference):
         raise errors.not_modelled("steps without an sdkmessagefilterid")
     if state.must_find(about).get("sdkmessageid") != values["sdkmessageid"]:
         raise errors.invalid_argument("The sdkmessagefilterid belongs to another message than the sdkmessageid.")
-    if values.get("filteringattributes") and message != "Update":
-        raise errors.invalid_argument("Filtering attributes are for steps on Update only.")
+    if values.get("filteringattributes") and message not in FILTERED:
+        raise errors.invalid_argument("Filtering attributes are for steps on Update and UpdateMultiple only.")
     return dict(values)
 
 
@@ -235,7 +244,9 @@ def _check_image(values: Mapping[str, Value], state: State) -> dict[str, Value]:
     step = values.get("sdkmessageprocessingstepid")
     if isinstance(step, Reference):
         message = _message_of(state.must_find(step).values, state)
-        wanted = "Id" if message == "Create" else "Target"
+        wanted = IMAGE_PROPERTIES.get(message)
+        if wanted is None:
+            raise errors.not_modelled(f"images of steps on {message}")
         if values.get("messagepropertyname") != wanted:
             raise errors.invalid_argument(f"The message property name of an image on {message} is '{wanted}'.")
         impossible = {"Create": (PRE_IMAGE, BOTH_IMAGES), "Delete": (POST_IMAGE, BOTH_IMAGES)}.get(message, ())

@@ -12,7 +12,8 @@ from sandbox.dataverse.batch import Batch
 from sandbox.dataverse.bulk import Bulk
 from sandbox.dataverse.changes import Changes, Tracking, wants_changes
 from sandbox.dataverse.metadata import Metadata
-from sandbox.dataverse.pipeline import SYSTEM_USER, Caller, Pipeline, Plugin
+from sandbox.dataverse.operations import Caller
+from sandbox.dataverse.pipeline import SYSTEM_USER, Pipeline, Plugin
 from sandbox.dataverse.reads import Reads
 from sandbox.dataverse.registration import SCHEMA, messages
 from sandbox.dataverse.schema import Reference, Value

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sandbox.dataverse import errors
-from sandbox.dataverse.pipeline import Caller
+from sandbox.dataverse.operations import Caller
 from sandbox.dataverse.query import LARGEST_PAGE, Query, Reader
 from sandbox.dataverse.represent import Annotations, Representation
 from sandbox.dataverse.schema import Schema, Table

@@ -5,7 +5,8 @@ WebHook" (authentication), "Asynchronous service" (job states, order is not guar
 connection is final is unverified.
 
 Faults for the service `webhook`, beyond those for all calls: `lose` (the job succeeds, nothing arrives), `duplicate`
-(sent twice), `hold` (kept until `Webhooks.release`), `reorder` (goes behind all posts that wait).
+(sent twice), `hold` (kept until `Webhooks.release`), `reorder` (goes behind all posts that wait). The settings
+`webhook.*` say how posts travel.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.cloud import Cloud
 from sandbox.dataverse.context import Occasion, execution_context, trimmed
-from sandbox.dataverse.pipeline import BEFORE_THE_SANDBOX, Operation
+from sandbox.dataverse.delivery import Delivery
+from sandbox.dataverse.operations import Operation
+from sandbox.dataverse.pipeline import BEFORE_THE_SANDBOX
 from sandbox.dataverse.registration import (
     ENDPOINT,
     FILTER,
+    FILTERED,
     HTTP_HEADER,
     IMAGE,
     JOB,
@@ -50,15 +54,6 @@ FAILED: Mapping[str, Value] = {"statecode": 3, "statuscode": 31}
 NO_ANSWER = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class Delivery:
-    """How posts travel: how long a job waits first, whether the order is kept, how many are on their way at once."""
-
-    delay: timedelta = timedelta()
-    shuffle: bool = False
-    in_flight: int = 1
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
     """One job's request, and when it may go."""
@@ -82,7 +77,7 @@ class Webhooks:
         self._workers: set[asyncio.Task[None]] = set()
         self._pending: deque[Post] = deque()
         self._held: list[Post] = []
-        self.delivery = Delivery()
+        self.delivery = Delivery(cloud.settings)
         cloud.faults.declare("lose", "duplicate", "hold", "reorder")
 
     def reset(self) -> None:
@@ -92,7 +87,7 @@ class Webhooks:
         self._workers.clear()
         self._pending.clear()
         self._held.clear()
-        self.delivery = Delivery()
+        self.delivery.reset()
 
     async def close(self) -> None:
         """Stop; what waits is never sent."""
@@ -126,7 +121,7 @@ class Webhooks:
             step.get("statecode") == 0
             and self._linked(step, "sdkmessageid", MESSAGE.name).get("name") == operation.message
             and about.get("primaryobjecttypecode") == operation.table.name
-            and (operation.message != "Update" or not wanted or bool(wanted & set(operation.submitted)))
+            and (operation.message not in FILTERED or not wanted or bool(wanted & set(operation.submitted)))
         )
 
     def _post(self, operation: Operation, step: Row) -> Post:
@@ -203,7 +198,7 @@ class Webhooks:
 
     async def _work(self) -> None:
         try:
-            while self._pending:
+            while self._pending and len(self._workers) <= self.delivery.in_flight:
                 post = self._next()
                 wait = (post.due_at - self._cloud.clock.now()).total_seconds()
                 if wait > 0:

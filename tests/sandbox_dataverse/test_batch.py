@@ -232,7 +232,7 @@ async def test_update_multiple_needs_every_row(planner: Client, booking: str) ->
     ("action", "body", "status"),
     [
         ("DeleteMultiple", {"Targets": [{**TYPE, "bookableresourcebookingid": FIRST}]}, 501),
-        ("UpsertMultiple", {"Targets": [TYPE]}, 501),
+        ("UpsertMultiple", {"Targets": [TYPE]}, 400),
         ("CreateMultiple", {"Targets": []}, 400),
         ("CreateMultiple", {"Targets": [{"name": "no type"}]}, 400),
         ("UpdateMultiple", {"Targets": [{**TYPE, "name": "no id"}]}, 400),

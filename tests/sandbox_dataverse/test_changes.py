@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 
 from sandbox.cloud import Cloud
-from sandbox.dataverse.pipeline import Operation, Pipeline, PluginAborted
+from sandbox.dataverse.operations import Operation
+from sandbox.dataverse.pipeline import Pipeline, PluginAborted
 from sandbox.dataverse.routes import ORGANIZATION_ID, Dataverse
 from sandbox.http import Json
 from sandbox.seed import Contoso

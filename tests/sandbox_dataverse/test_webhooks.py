@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,11 +10,12 @@ from datetime import timedelta
 import pytest
 
 from sandbox.cloud import Cloud
-from sandbox.dataverse.pipeline import Operation, Pipeline, PluginAborted
+from sandbox.dataverse.operations import Operation
+from sandbox.dataverse.pipeline import Pipeline, PluginAborted
 from sandbox.dataverse.routes import ORGANIZATION_ID, Dataverse
 from sandbox.dataverse.schema import Reference
 from sandbox.directory import known_id
-from sandbox.http import Json
+from sandbox.http import Json, Request, Response
 from sandbox.install import Registration, register_webhooks
 from sandbox.seed import Contoso
 from tests.sandbox_dataverse.clients import WEBHOOK, Client, Receiver, a_booking, by_key
@@ -274,6 +276,67 @@ async def test_a_delayed_post_waits_for_the_clock(
     cloud.clock.advance(timedelta(hours=1))
     await dataverse.webhooks.quiet()
     assert len(receiver.posts) == 2
+
+
+async def test_settings_say_how_posts_travel(
+    planner: Client, booking: str, receiver: Receiver, dataverse: Dataverse, cloud: Cloud
+) -> None:
+    assert cloud.settings["webhook.in_flight"] == dataverse.webhooks.delivery.in_flight == 1
+    cloud.settings.change({"webhook.delay_seconds": 3600, "webhook.shuffle": True, "webhook.in_flight": 3})
+    for number in range(12):
+        await planner.patch(booking, {"duration": number})
+    assert await cloud.recorder.wait_for_traffic(0) is False
+    assert len(receiver.posts) == 1
+    cloud.clock.advance(timedelta(hours=1))
+    await dataverse.webhooks.quiet()
+    targets = [by_key(by_key(body["InputParameters"])["Target"]["Attributes"]) for body in receiver.bodies[1:]]
+    durations = [values["duration"] for values in targets]
+    assert durations != sorted(durations) == list(range(12))
+    dataverse.reset()
+    assert (dataverse.webhooks.delivery.delay, dataverse.webhooks.delivery.shuffle) == (timedelta(), False)
+
+
+async def test_as_many_posts_are_on_their_way_as_allowed(
+    planner: Client, booking: str, dataverse: Dataverse, cloud: Cloud
+) -> None:
+    on_their_way, most, go = 0, 0, asyncio.Event()
+
+    async def slow(_request: Request, _seconds: float) -> Response:
+        nonlocal on_their_way, most
+        on_their_way += 1
+        most = max(most, on_their_way)
+        await go.wait()
+        on_their_way -= 1
+        return Response(status=200)
+
+    cloud.send = slow
+    cloud.settings.change({"webhook.in_flight": 3})
+    for number in range(8):
+        await planner.patch(booking, {"duration": number})
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (on_their_way, most) == (3, 3)
+    cloud.settings.change({"webhook.in_flight": 1})
+    go.set()
+    await dataverse.webhooks.quiet()
+    assert on_their_way == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"webhook.delay_seconds": -1},
+        {"webhook.delay_seconds": "1"},
+        {"webhook.delay_seconds": 1e300},
+        {"webhook.shuffle": 1},
+        {"webhook.in_flight": 0},
+        {"webhook.in_flight": 1.5},
+    ],
+)
+def test_settings_that_cannot_be(dataverse: Dataverse, cloud: Cloud, wrong: Json) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        cloud.settings.change(wrong)
+    assert dataverse.webhooks.delivery.in_flight == 1
 
 
 @pytest.mark.parametrize(("effect", "arrived"), [("lose", [1]), ("duplicate", [0, 0, 1]), ("reorder", [1, 0])])
