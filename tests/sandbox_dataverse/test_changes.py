@@ -6,6 +6,7 @@ from datetime import timedelta
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
+from yarl import URL
 
 from sandbox.cloud import Cloud
 from sandbox.dataverse.operations import Operation
@@ -141,6 +142,15 @@ async def test_a_next_link_needs_no_preference(planner: Client, bookings: list[s
     rest = await planner.get(body["@odata.nextLink"])
     assert ids(rest["value"]) == bookings[3:]
     assert "@odata.deltaLink" in rest
+
+
+async def test_links_survive_clients_that_quote_anew(planner: Client, bookings: list[str]) -> None:
+    body = await planner.get(QUERY, Prefer=f"{TRACK},odata.maxpagesize=3")
+    rest = await planner.get(str(URL(body["@odata.nextLink"])))
+    link = str(URL(rest["@odata.deltaLink"]))
+    assert link != rest["@odata.deltaLink"]
+    assert ids(rest["value"]) == bookings[3:]
+    assert (await planner.get(link))["value"] == []
 
 
 async def test_what_changes_while_pages_are_read_is_not_lost(
