@@ -24,10 +24,11 @@ running = once()
 @app.function_name("dataverse_changes")
 @app.route("dataverse/changes", methods=["POST"])
 @app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
-async def dataverse_changes(req: func.HttpRequest, wake: func.Out[str]) -> func.HttpResponse:
-    """A Dataverse webhook posts a changed booking: stored, then 202. See `shared.intake`."""
+async def dataverse_changes(req: func.HttpRequest, wake: func.Out[typing.List[str]]) -> func.HttpResponse:  # noqa: UP006
+    """A Dataverse webhook posts changed bookings: stored, then 202. See `shared.intake`."""
     try:
-        wake.set(await (await running()).inbox.accept_dataverse(req.get_body(), req.headers.get("content-type", "")))
+        inbox = (await running()).inbox
+        wake.set(list(await inbox.accept_post(req.get_body(), req.headers.get("content-type", ""))))
     except InvalidPostError as error:
         return problem(error.status, str(error))
     except Exception:

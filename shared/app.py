@@ -23,6 +23,7 @@ from shared.settings import Settings
 from shared.sync.engine import Engine
 from shared.sync.model import Booking
 from shared.sync.ports import Clock
+from shared.sync.route import Router
 from shared.sync.translate import Policy
 from shared.tables.azure import AzureTables
 from shared.tables.store import TableStore
@@ -102,7 +103,14 @@ def build(settings: Settings, outside: Outside) -> App:
         clock=outside.clock,
         random=outside.random,
     )
-    inbox = Inbox(store=store, clock=outside.clock, organization=settings.organization, shards=settings.shards)
+    router = Router(store=store, clock=outside.clock, shards=settings.shards)
+    inbox = Inbox(
+        router=router,
+        store=store,
+        clock=outside.clock,
+        organization=settings.organization,
+        shards=settings.shards,
+    )
     return App(inbox=inbox, engine=engine)
 
 
