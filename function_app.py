@@ -55,6 +55,14 @@ async def wake_idle(timer: func.TimerRequest, wake: func.Out[typing.List[str]]) 
     wake.set(list(await (await running()).inbox.idle_shards_with_work()))
 
 
+@app.function_name("pull_dataverse")
+@app.timer_trigger("timer", schedule="%SYNC_PULL_SCHEDULE%")
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def pull_dataverse(timer: func.TimerRequest, wake: func.Out[typing.List[str]]) -> None:  # noqa: ARG001, UP006
+    """Ask Dataverse what has changed: whatever no post has brought is marked. See `shared.sync.pull`."""
+    wake.set(sorted(await (await running()).pull.round()))
+
+
 @app.function_name("health")
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001

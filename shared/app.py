@@ -14,6 +14,8 @@ from azure.identity.aio import DefaultAzureCredential
 
 from shared.conditions import compile_condition
 from shared.dataverse.bookings import DataverseBookings
+from shared.dataverse.changes import DataverseChanges
+from shared.dataverse.organization import Organization
 from shared.errors import SettingsError
 from shared.graph.events import GraphEvents
 from shared.http import Caller, Tokens, Transport
@@ -23,9 +25,11 @@ from shared.settings import Settings
 from shared.sync.engine import Engine
 from shared.sync.model import Booking
 from shared.sync.ports import Clock
+from shared.sync.pull import Pull
 from shared.sync.route import Router
 from shared.sync.translate import Policy
 from shared.tables.azure import AzureTables
+from shared.tables.cursors import TableCursors
 from shared.tables.store import TableStore
 from shared.tables.tables import Tables
 from shared.templates import body_template, subject_template
@@ -61,6 +65,7 @@ class App:
 
     inbox: Inbox
     engine: Engine
+    pull: Pull
 
 
 def build(settings: Settings, outside: Outside) -> App:
@@ -78,12 +83,10 @@ def build(settings: Settings, outside: Outside) -> App:
             random=outside.random,
         )
 
+    dataverse = caller(settings.dataverse, f"{settings.dataverse}/.default")
+    organization = Organization(dataverse, settings.organization)
     try:
-        bookings = DataverseBookings(
-            caller(settings.dataverse, f"{settings.dataverse}/.default"),
-            organization=settings.organization,
-            columns=columns,
-        )
+        bookings = DataverseBookings(dataverse, organization=organization, columns=columns)
     except ValueError as error:
         raise SettingsError(f"SYNC_FILTER: {error}") from error
     engine = Engine(
@@ -111,7 +114,15 @@ def build(settings: Settings, outside: Outside) -> App:
         organization=settings.organization,
         shards=settings.shards,
     )
-    return App(inbox=inbox, engine=engine)
+    pull = Pull(
+        feed=DataverseChanges(dataverse, organization),
+        cursors=TableCursors(outside.tables),
+        router=router,
+        clock=outside.clock,
+        past=settings.past,
+        future=settings.future,
+    )
+    return App(inbox=inbox, engine=engine, pull=pull)
 
 
 def _filter(settings: Settings) -> tuple[Callable[[Booking], bool], frozenset[str]]:

@@ -11,6 +11,7 @@ BookingSyncError
 ├── PreconditionError         somebody else was faster: take a new snapshot and decide again
 ├── GoneError                 the row, the event or the mailbox does not exist (any more)
 │   └── MailboxGoneError      the whole mailbox cannot be reached: no licence, deleted, on premises
+├── CursorExpiredError        a place in a feed of changes cannot be returned to: read from the start
 ├── DuplicateError            the service knows this idempotency key already and names what it made
 └── RefusedError              the service says no: permanent until somebody changes something
     └── DeniedError           the app's rights do not suffice: an operator must grant them
@@ -91,6 +92,12 @@ class MailboxGoneError(GoneError):
     """The mailbox as a whole cannot be reached."""
 
     next_step = "Give the user an Exchange Online mailbox, or take the resource out of the filter."
+
+
+class CursorExpiredError(BookingSyncError):
+    """A service does not take back the link that it gave out for going on: too old, or not understood any more."""
+
+    next_step = "Nothing to do: the table is read from the start, and every booking in the window is looked at again."
 
 
 class DuplicateError(BookingSyncError):

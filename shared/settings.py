@@ -140,6 +140,9 @@ class Settings:
     wake_schedule: str = _setting("SYNC_WAKE_SCHEDULE", _text, "*/10 * * * * *")
     """When shards are woken that have due work and nobody woke: six fields, UTC."""
 
+    pull_schedule: str = _setting("SYNC_PULL_SCHEDULE", _text, "0 */5 * * * *")
+    """When Dataverse is asked for changes that no post has brought: six fields, UTC."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read all settings. Raises `SettingsError` naming every one that is missing or wrong, not only the first."""

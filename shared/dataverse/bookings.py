@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from urllib.parse import quote, urlencode
 
+from shared.dataverse.organization import HEADERS, ROOT, Organization
 from shared.dataverse.wire import ENTITY_SET, booking_of, query_of
 from shared.errors import BookingSyncError, GoneError, RefusedError
 from shared.http import Caller, HttpResponse, error_codes
 from shared.sync.model import Booking, BookingId
-
-ROOT = "/api/data/v9.2"
-HEADERS = {"OData-Version": "4.0", "OData-MaxVersion": "4.0", "If-None-Match": "null"}
-"""Required on every request (Microsoft docs, "Compose HTTP requests and handle errors")."""
 
 NO_SUCH_ROW = frozenset({"0x80040217", "0x80060891", ""})
 """Codes of a missing row; the documentation's own sample leaves the code empty."""
@@ -21,17 +17,15 @@ NO_SUCH_ROW = frozenset({"0x80040217", "0x80060891", ""})
 class DataverseBookings:
     """The bookings of one organisation."""
 
-    def __init__(self, caller: Caller, *, organization: str, columns: frozenset[str] = frozenset()) -> None:
+    def __init__(self, caller: Caller, *, organization: Organization, columns: frozenset[str] = frozenset()) -> None:
         """`organization` is the only one this app works for (R14); `columns` are read for the filter."""
         self._caller = caller
         self._organization = organization
         self._query = urlencode(query_of(columns), quote_via=quote, safe="$(),=;")
-        self._checked = False
-        self._lock = asyncio.Lock()
 
     async def get_booking(self, booking: BookingId) -> Booking | None:
         """The row as it is now, with everything that its event shows, in one request."""
-        await self._check_organization()
+        await self._organization.check()
         path = f"{ROOT}/{ENTITY_SET}({booking})?{self._query}"
         try:
             answer = await self._caller.call("GET", path, headers=HEADERS, refine=_not_found)
@@ -41,20 +35,6 @@ class DataverseBookings:
         if not isinstance(row, dict):
             raise RefusedError("Dataverse answered without a row")
         return booking_of(row)
-
-    async def _check_organization(self) -> None:
-        """Ask once per process who answers there: a copied environment must not reach live mailboxes (R14)."""
-        async with self._lock:
-            if self._checked:
-                return
-            answer = await self._caller.call("GET", f"{ROOT}/WhoAmI", headers=HEADERS)
-            found = str((answer.json() or {}).get("OrganizationId", "")).lower()
-            if found != self._organization:
-                raise RefusedError(
-                    f"DATAVERSE_URL leads to organisation {found or '?'}, but DATAVERSE_ORGANIZATION_ID names another; "
-                    "nothing is written until they agree"
-                )
-            self._checked = True
 
 
 def _not_found(response: HttpResponse, said: str) -> BookingSyncError | None:

@@ -27,7 +27,7 @@ def functions() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def test_the_functions(functions: dict[str, Any]) -> None:
-    assert set(functions) == {"dataverse_changes", "drain", "wake_idle", "health"}
+    assert set(functions) == {"dataverse_changes", "drain", "wake_idle", "pull_dataverse", "health"}
 
 
 def test_routes_methods_and_rights(functions: dict[str, Any]) -> None:
@@ -54,11 +54,11 @@ def test_every_wake_up_goes_to_the_queue_that_wakes(functions: dict[str, Any]) -
 
 def test_schedules_are_settings_with_six_fields(functions: dict[str, Any]) -> None:
     defaults = Settings.from_environment(COMPLETE)
-    for bindings in functions.values():
-        if "timer" in bindings:
-            assert bindings["timer"]["schedule"] == "%SYNC_WAKE_SCHEDULE%"
-            assert len(defaults.wake_schedule.split()) == 6
-            CronSim(defaults.wake_schedule, datetime(2026, 1, 1, tzinfo=UTC))
+    schedules = {name: bindings["timer"]["schedule"] for name, bindings in functions.items() if "timer" in bindings}
+    assert schedules == {"wake_idle": "%SYNC_WAKE_SCHEDULE%", "pull_dataverse": "%SYNC_PULL_SCHEDULE%"}
+    for schedule in (defaults.wake_schedule, defaults.pull_schedule):
+        assert len(schedule.split()) == 6
+        CronSim(schedule, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_imports_run_one_way() -> None:
