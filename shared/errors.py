@@ -14,7 +14,8 @@ BookingSyncError
 ├── CursorExpiredError        a place in a feed of changes cannot be returned to: read from the start
 ├── DuplicateError            the service knows this idempotency key already and names what it made
 └── RefusedError              the service says no: permanent until somebody changes something
-    └── DeniedError           the app's rights do not suffice: an operator must grant them
+    ├── DeniedError           the app's rights do not suffice: an operator must grant them
+    └── KeysUsedUpError       every idempotency key that was tried had been used for something else
 
 No exception of a library leaves a client. Messages carry operation, status, code and request id, never content.
 """
@@ -115,6 +116,12 @@ class RefusedError(BookingSyncError):
     """The service refuses the request as it is; repeating it cannot help."""
 
     next_step = "Read code and request id in the dead letter, correct the cause, then replay the dead letter."
+
+
+class KeysUsedUpError(RefusedError):
+    """A create found one idempotency key after the other used up."""
+
+    next_step = "Look into the mailbox's Deleted Items for this booking's events, then replay the parked change."
 
 
 class DeniedError(RefusedError):

@@ -27,12 +27,12 @@ from shared.errors import (
 )
 from shared.sync.ports import Clock
 
-TOTAL = timedelta(seconds=90)
-"""Deadline of one call with all its repetitions: well below the function time-out."""
-LONGEST_WAIT = timedelta(seconds=20)
+LONGEST_WAIT = timedelta(seconds=10)
 """A service that asks for more patience than this gets its change put off instead."""
 FIRST_WAIT = timedelta(milliseconds=500)
 MOST_TRIES = 5
+MOST_SECONDS = 24 * 3600.0
+"""No service is waited for longer than this, whatever it asks for."""
 
 type Json = Any
 """A value that came from or goes to JSON."""
@@ -44,8 +44,10 @@ class HttpRequest:
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    timeout: float = 30.0
+    """Seconds until the answer counts as lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,7 @@ class HttpResponse:
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
 
     def json(self) -> Json:
         """The body as JSON; `None` for an empty one or for what a gateway put in its place (an HTML page)."""
@@ -66,6 +68,18 @@ class HttpResponse:
 
 type Refine = Callable[[HttpResponse, str], BookingSyncError | None]
 """A client's own reading of an error answer; the text is the message for whatever it makes of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait for one `answer`, and until when, in `total`, another try may begin."""
+
+    answer: timedelta
+    total: timedelta
+
+
+PATIENCE = Patience(answer=timedelta(seconds=30), total=timedelta(seconds=20))
+"""For nearly all calls: both together are well below the function time-out."""
 
 
 class Transport(Protocol):
@@ -107,12 +121,14 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         repeatable: bool = False,
+        patience: Patience = PATIENCE,
         refine: Refine | None = None,
     ) -> HttpResponse:
         """One call with its repetitions.
 
         A read may always be repeated. A write may be `repeatable` because it carries an idempotency key or an etag;
         else a lost answer raises `OutcomeUnknownError`. A 429 means that nothing happened and is always repeated.
+        Nothing is begun after `patience.total`.
         Answers from 400 up raise `TransientError`, `PreconditionError`, `GoneError`, `DeniedError` or `RefusedError`,
         unless `refine` knows better what the service's own code means.
         """
@@ -120,14 +136,17 @@ class Caller:
             method=method,
             url=path if path.startswith("https:") else self._base + path,
             headers={"Accept": "application/json", **(headers or {})},
+            timeout=patience.answer.total_seconds(),
         )
         if body is not None:
             content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
             request = replace(request, headers={**request.headers, "Content-Type": "application/json"}, body=content)
-        return await self._repeat(request, refine, is_safe=repeatable or method == "GET")
+        deadline = self._clock.now() + patience.total
+        return await self._repeat(request, refine, deadline, is_safe=repeatable or method == "GET")
 
-    async def _repeat(self, request: HttpRequest, refine: Refine | None, *, is_safe: bool) -> HttpResponse:
-        deadline = self._clock.now() + TOTAL
+    async def _repeat(
+        self, request: HttpRequest, refine: Refine | None, deadline: datetime, *, is_safe: bool
+    ) -> HttpResponse:
         has_refreshed = False
         tries = 0
         while True:
@@ -172,7 +191,7 @@ def error_of(
 ) -> BookingSyncError | None:
     """What an answer means for the one who asked; `None` when it is a success. Never quotes content."""
     status = response.status
-    if status < 400:  # noqa: PLR2004 - HTTP
+    if status < 300:  # noqa: PLR2004 - HTTP; a redirect is no success, no Microsoft API answers with one
         return None
     said = f"{request.method} answered {status} {' '.join(error_codes(response))}".rstrip()
     said += f" (request {response.headers.get('request-id') or response.headers.get('x-ms-service-request-id') or '?'})"
@@ -187,7 +206,7 @@ def error_of(
             return GoneError(said)
         case 412:
             return PreconditionError(said)
-        case 408 | 423 | 500 | 502 | 503 | 504 | 509:
+        case 408 | 423 | 500 | 502 | 503 | 504 | 509 | 520:
             return UnavailableError(said, retry_after=_retry_after(response, now))
     return RefusedError(said)
 
@@ -208,7 +227,7 @@ def _retry_after(response: HttpResponse, now: datetime) -> timedelta | None:
     """`Retry-After` in seconds, which Graph may give with a fraction, or as an HTTP date."""
     text = response.headers.get("retry-after", "")
     try:
-        return timedelta(seconds=float(text))
+        return timedelta(seconds=min(max(float(text), 0.0), MOST_SECONDS))
     except ValueError:
         pass
     try:

@@ -8,7 +8,7 @@ from yarl import URL
 from shared.errors import NotSentError, OutcomeUnknownError
 from shared.http import HttpRequest, HttpResponse
 
-TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+CONNECT_SECONDS = 5.0
 MOST_BYTES = 16 * 1024 * 1024
 """The largest answer that is read."""
 
@@ -23,7 +23,7 @@ class AiohttpTransport:
         Service protection API limits).
         """
         self._session = aiohttp.ClientSession(
-            timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(limit=100)
+            cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(limit=100)
         )
 
     async def send(self, request: HttpRequest) -> HttpResponse:
@@ -32,11 +32,20 @@ class AiohttpTransport:
             # Links that a service gave out are opaque: they go back to it to the letter.
             url = URL(request.url, encoded=True)
             async with self._session.request(
-                request.method, url, headers=request.headers, data=request.body, allow_redirects=False
+                request.method,
+                url,
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=request.timeout, sock_connect=CONNECT_SECONDS),
             ) as response:
-                body = await response.content.read(MOST_BYTES)
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > MOST_BYTES:
+                        raise OutcomeUnknownError(f"{request.method}: an answer of more than {MOST_BYTES} bytes")
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                return HttpResponse(status=response.status, headers=headers, body=body)
+                return HttpResponse(status=response.status, headers=headers, body=bytes(body))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSentError(f"{request.method}: no connection, {type(error).__name__}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
 from shared.dataverse.organization import HEADERS, ROOT, Organization
 from shared.dataverse.wire import ENTITY_SET, booking_of, query_of
-from shared.errors import BookingSyncError, GoneError, RefusedError
+from shared.errors import BookingSyncError, GoneError, RefusedError, UnavailableError
 from shared.http import Caller, HttpResponse, error_codes
 from shared.sync.model import Booking, BookingId
 
@@ -38,7 +39,13 @@ class DataverseBookings:
 
 
 def _not_found(response: HttpResponse, said: str) -> BookingSyncError | None:
-    """Only "no such row" means that the booking is gone; a wrong address or an unknown column answers 404, too."""
-    if response.status == 404 and not set(error_codes(response)) <= NO_SUCH_ROW:  # noqa: PLR2004 - HTTP
-        return RefusedError(said)
-    return None
+    """Only "no such row" means that the booking is gone (R3).
+
+    A wrong address or an unknown column answers 404, too, and so may a gateway, without a code of Dataverse.
+    """
+    if response.status != HTTPStatus.NOT_FOUND:
+        return None
+    codes = set(error_codes(response))
+    if not codes:
+        return UnavailableError(said)
+    return GoneError(said) if codes <= NO_SUCH_ROW else RefusedError(said)

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from shared.errors import BookingSyncError, DuplicateError, GoneError, MailboxGoneError, RefusedError
+from shared.errors import (
+    BookingSyncError,
+    DuplicateError,
+    GoneError,
+    MailboxGoneError,
+    OutcomeUnknownError,
+    UnavailableError,
+)
 from shared.graph.wire import EXPAND_MARKER, MARKER_PROPERTY, SELECT, changes, event_of, new_event
-from shared.http import Caller, HttpResponse, error_codes
+from shared.http import PATIENCE, Caller, HttpResponse, Patience, error_codes
 from shared.sync.model import Content, Event, EventId, Field, MailboxId, Marker
 
 PREFER = 'outlook.timezone="UTC", IdType="ImmutableId"'
 """Sent with every request: the immutable id is the one that survives a move to another calendar."""
+
+CREATE_PATIENCE = Patience(answer=timedelta(seconds=12), total=timedelta(seconds=6))
+"""A create must be over soon: until then no other worker may conclude anything from the event's absence
+(`shared.sync.facts.CREATE_TIME`)."""
 
 _NO_MAILBOX = frozenset(
     {
@@ -45,8 +58,11 @@ class GraphEvents:
         path = f"{_events(mailbox)}?{urlencode(query, quote_via=quote)}"
         while path:
             page = await self._call("GET", path)
-            body = page.json() or {}
-            found += [event_of(mailbox, value) for value in body.get("value", ())]
+            body = page.json()
+            if not isinstance(body, dict) or "value" not in body:
+                # Taken for "no events", this could double one.
+                raise UnavailableError("Graph answered a search without a list")
+            found += [event_of(mailbox, value) for value in body["value"]]
             path = body.get("@odata.nextLink", "")
         return found
 
@@ -62,7 +78,8 @@ class GraphEvents:
         not documented, so the one who asked has to look for the marker first (R2).
         """
         body = new_event(content, marker, mailbox, self._category)
-        return event_of(mailbox, self._body(await self._call("POST", _events(mailbox), body)))
+        answer = await self._call("POST", _events(mailbox), body, patience=CREATE_PATIENCE)
+        return event_of(mailbox, self._body(answer))
 
     async def update_event(
         self, mailbox: MailboxId, event: EventId, etag: str, fields: frozenset[Field], content: Content
@@ -80,17 +97,32 @@ class GraphEvents:
         except GoneError:
             return
 
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None, etag: str = "") -> HttpResponse:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        etag: str = "",
+        *,
+        patience: Patience = PATIENCE,
+    ) -> HttpResponse:
         headers = {"Prefer": PREFER, **({"If-Match": etag} if etag else {})}
         return await self._caller.call(
-            method, path, headers=headers, body=body, repeatable=bool(etag), refine=_calendar_error
+            method,
+            path,
+            headers=headers,
+            body=body,
+            repeatable=bool(etag),
+            patience=patience,
+            refine=_calendar_error,
         )
 
     @staticmethod
     def _body(response: HttpResponse) -> dict[str, Any]:
         body = response.json()
         if not isinstance(body, dict):
-            raise RefusedError("Graph answered without an event")
+            # The status says success: whatever was asked for has happened, only what it led to is not known.
+            raise OutcomeUnknownError("Graph answered without an event")
         return body
 
 
@@ -100,8 +132,11 @@ def _calendar_error(response: HttpResponse, said: str) -> BookingSyncError | Non
     if "errorduplicatetransactionid" in codes:
         existing = response.json()["error"].get("@event.existingEventId")
         return DuplicateError(said, existing=existing)
-    if response.status == 404 and codes & _NO_MAILBOX:  # noqa: PLR2004 - HTTP
-        return MailboxGoneError(said)
+    if response.status == HTTPStatus.NOT_FOUND:
+        if codes & _NO_MAILBOX:
+            return MailboxGoneError(said)
+        # Only Graph's own word counts (R3): a gateway's page with this status says nothing about the event.
+        return GoneError(said) if "erroritemnotfound" in codes else UnavailableError(said)
     return None
 
 

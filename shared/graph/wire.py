@@ -16,7 +16,7 @@ MARKER_PROPERTY = "String {6c1f0f7e-3f0b-4f57-9f0d-52b9c7b1a3de} Name BookingSyn
 (Microsoft Graph docs, "Outlook extended properties overview"): never change it."""
 
 EXPAND_MARKER = f"singleValueExtendedProperties($filter=id eq '{MARKER_PROPERTY}')"
-SELECT = "id,subject,body,start,end,showAs,isCancelled"
+SELECT = "id,subject,body,start,end,showAs,isCancelled,transactionId"
 
 
 def new_event(content: Content, marker: Marker, mailbox: MailboxId, category: str) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def event_of(mailbox: MailboxId, value: dict[str, Any]) -> Event:
                 body=(value.get("body") or {}).get("content") or "",
                 show_as=ShowAs(value["showAs"]),
             ),
-            marker=_marker(value),
+            marker=_own_marker(mailbox, value),
             is_cancelled=bool(value.get("isCancelled")),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -75,8 +75,11 @@ def _read(value: dict[str, str]) -> datetime:
     return datetime.fromisoformat(value["dateTime"][:26]).replace(tzinfo=UTC)
 
 
-def _marker(value: dict[str, Any]) -> Marker | None:
+def _own_marker(mailbox: MailboxId, value: dict[str, Any]) -> Marker | None:
+    """The marker, unless the event is a person's copy: a copy lacks the `transactionId` of its marker (R9)."""
     for item in value.get("singleValueExtendedProperties") or ():
         if item.get("id", "").lower() == MARKER_PROPERTY.lower():
-            return Marker.parse(item.get("value") or "")
+            marker = Marker.parse(item.get("value") or "")
+            created_by = str(value.get("transactionId") or "").lower()
+            return marker if marker is not None and created_by == marker.transaction_id(mailbox) else None
     return None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from shared.errors import DuplicateError, GoneError, PreconditionError, RefusedError
+from shared.errors import DuplicateError, GoneError, KeysUsedUpError, PreconditionError, TransientError
 from shared.sync.facts import Snapshot
 from shared.sync.marks import coalesce, hand_over
 from shared.sync.model import (
@@ -28,7 +28,17 @@ from shared.sync.model import (
     Shard,
     shard_of,
 )
-from shared.sync.plan import Action, AdoptEvent, CreateEvent, DeleteEvent, Forward, Plan, RetireClaim, UpdateEvent
+from shared.sync.plan import (
+    Action,
+    AdoptEvent,
+    CreateEvent,
+    DeleteEvent,
+    Forward,
+    Plan,
+    RetireClaim,
+    UpdateEvent,
+    Wait,
+)
 from shared.sync.ports import Clock, EventSide, Store
 
 MOST_GENERATIONS = 8
@@ -43,6 +53,7 @@ class Effects:
     remove: list[Link] = field(default_factory=list)
     wake: set[Shard] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
+    created: list[Event] = field(default_factory=list)
 
 
 class Applier:
@@ -74,11 +85,16 @@ class Applier:
             case DeleteEvent():
                 await self._delete(action.link, effects)
             case RetireClaim():
-                await self._store.save_claim(replace(action.claim, retired_at=self._clock.now()))
+                await self._retire(action.claim, seen)
                 effects.done.append("retire_claim")
             case Forward():
-                await self._put_marks(action.mailbox, coalesce(seen.marks), effects)
+                # The posts end here, with the outcome "forwarded": a copy that came twice must not count them twice.
+                copies = [replace(mark, posts=0) for mark in coalesce(seen.marks)]
+                await self._put_marks(action.mailbox, copies, effects)
                 effects.done.append("forward")
+            case Wait():
+                until = action.until - self._clock.now()
+                raise TransientError("another worker may be creating this event", retry_after=until)
 
     async def _create(self, action: CreateEvent, seen: Snapshot, effects: Effects) -> None:
         """Intent, claim, POST, hand-over: in this order a crash leaves nothing that the next attempt cannot find."""
@@ -88,12 +104,12 @@ class Applier:
                 intent = await self._note_intent(action, seen, generation)
             claim = await self._take_claim(claim, intent)
             marker = Marker(organization=self._organization, booking=intent.booking, generation=generation)
-            event = await self._post(action.mailbox, marker, action.content)
+            event = await self._post(action.mailbox, marker, action.content, effects)
             if event is not None:
                 break
             effects.remove.append(intent)
         if intent is None or event is None:
-            raise RefusedError(f"{MOST_GENERATIONS} generations of the event's idempotency key are used up")
+            raise KeysUsedUpError(f"{MOST_GENERATIONS} generations of the event's idempotency key are used up")
         if action.predecessor is not None:
             order = hand_over(intent.booking, intent.generation, self._clock.now())
             await self._put_marks(action.predecessor, (order,), effects)
@@ -108,6 +124,7 @@ class Applier:
             generation=generation,
             mailbox=action.mailbox,
             written_at=self._clock.now(),
+            noted_by=seen.worker,
             predecessor=action.predecessor,
         )
         return await self._store.save_intent(seen.shard, intent)
@@ -125,12 +142,15 @@ class Applier:
             )
         )
 
-    async def _post(self, mailbox: MailboxId, marker: Marker, content: Content) -> Event | None:
+    async def _post(self, mailbox: MailboxId, marker: Marker, content: Content, effects: Effects) -> Event | None:
         """The created event; the existing one if it is ours and live; `None` if the idempotency key is used up."""
         try:
-            return await self._events.create_event(mailbox, marker, content)
+            created = await self._events.create_event(mailbox, marker, content)
         except DuplicateError as duplicate:
             event = await self._existing(mailbox, marker, duplicate.existing)
+        else:
+            effects.created.append(created)
+            return created
         if event is None or event.is_cancelled or event.marker != marker:
             return None
         return await self._bring_up_to_date(event, content)
@@ -218,6 +238,25 @@ class Applier:
             await self._put_marks(link.predecessor, (order,), effects)
         effects.remove.append(link)
         effects.done.append("delete_event")
+
+    async def undo_creates(self, shard: Shard, created: Sequence[Event]) -> None:
+        """After a commit that came too late: delete what was created if another worker linked another event instead.
+
+        So it is when a worker freezes between its intent and its POST for longer than others wait for it, and the
+        service does not remember the idempotency key. An intent that still waits will find the event by its marker.
+        """
+        for event in created:
+            if event.marker is None:
+                continue
+            links = await self._store.links(shard, event.marker.booking)
+            mine = [link for link in links if link.generation == event.marker.generation]
+            if not mine or mine[0].event not in (None, event.id):
+                await self._events.delete_event(event.mailbox, event.id, event.etag)
+
+    async def _retire(self, claim: Claim | None, seen: Snapshot) -> None:
+        now = self._clock.now()
+        nobody = Claim(booking=seen.booking_id, generation=0, mailbox=MailboxId(""), claimed_at=now)
+        await self._store.save_claim(replace(claim or nobody, retired_at=now))
 
     async def _put_marks(self, mailbox: MailboxId, marks: Sequence[Mark], effects: Effects) -> None:
         shard = shard_of(mailbox, self._shards)

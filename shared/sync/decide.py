@@ -22,6 +22,7 @@ from shared.sync.plan import (
     Reason,
     RetireClaim,
     UpdateEvent,
+    Wait,
 )
 from shared.sync.translate import Policy
 
@@ -33,6 +34,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     """
     facts = Facts(snapshot, policy)
     plan = next(row for row in TABLE if row.applies(facts)).plan(facts)
+    if plan.reason is Reason.UNDER_WAY:
+        return plan
     leftovers = tuple(DeleteEvent(link=link) for link in facts.stale)
     if not leftovers:
         return plan
@@ -47,6 +50,15 @@ def _do_nothing(reason: Reason, outcome: Outcome) -> Callable[[Facts], Plan]:
     return lambda _: Plan(reason=reason, outcome=outcome)
 
 
+def _wait(facts: Facts) -> Plan:
+    until = facts.under_way_until or facts.seen.now
+    return Plan(reason=Reason.UNDER_WAY, outcome=Outcome.UNCHANGED, actions=(Wait(until=until),))
+
+
+_ENDS = frozenset({Reason.DELETED, Reason.CANCELED})
+"""Why a booking ends: its claim is written even if there was none, so that whoever read it earlier comes too late."""
+
+
 def _remove(reason: Reason) -> Callable[[Facts], Plan]:
     """The event has to go, wherever it is; where there is none, the plan says why none is made."""
 
@@ -57,10 +69,10 @@ def _remove(reason: Reason) -> Callable[[Facts], Plan]:
         actions: list[Action] = []
         if facts.link is not None:
             actions.append(DeleteEvent(link=facts.link))
-        if claim is not None:
-            actions.append(RetireClaim(claim=claim))
         detail = facts.seen.booking.resource.obstacle if facts.seen.booking is not None else ""
-        outcome = Outcome.APPLIED if actions else Outcome.SKIPPED
+        outcome = Outcome.APPLIED if actions or claim is not None else Outcome.SKIPPED
+        if claim is not None or reason in _ENDS:
+            actions.append(RetireClaim(claim=facts.seen.claim))
         return Plan(reason=reason, outcome=outcome, actions=tuple(actions), detail=detail)
 
     return plan
@@ -133,6 +145,12 @@ class Row:
 
 
 TABLE: tuple[Row, ...] = (
+    Row(
+        Reason.UNDER_WAY,
+        "another worker may be creating this booking's event at this moment: wait until its request must have ended",
+        lambda facts: facts.under_way_until is not None,
+        _wait,
+    ),
     Row(
         Reason.HANDED_OVER,
         "only a hand-over asks: what this shard gave up goes, nothing else is touched",

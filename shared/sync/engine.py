@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 from shared.errors import (
     BookingSyncError,
     GoneError,
+    KeysUsedUpError,
     MailboxGoneError,
     OutcomeUnknownError,
     PreconditionError,
@@ -28,7 +30,7 @@ from shared.sync.facts import Facts, Snapshot
 from shared.sync.marks import MOST_ATTEMPTS, by_booking, put_off
 from shared.sync.model import BookingId, Link, Mark, Marker, Shard
 from shared.sync.plan import Outcome, Plan, Reason
-from shared.sync.ports import BookingSide, Clock, Commit, EventSide, JournalEntry, Store
+from shared.sync.ports import BookingSide, Clock, Commit, EventSide, JournalEntry, Lease, Store
 from shared.sync.translate import Policy
 
 SLICE = timedelta(seconds=30)
@@ -66,7 +68,7 @@ class Engine:
         clock: Clock,
         random: Random,
     ) -> None:
-        """Take the ports and the policy; `random` names this engine as a lease holder and spreads retries."""
+        """Take the ports and the policy; `random` names this engine as a worker and spreads retries."""
         self._bookings = bookings
         self._events = events
         self._store = store
@@ -74,14 +76,14 @@ class Engine:
         self._shards = shards
         self._clock = clock
         self._random = random
-        self._holder = f"{random.getrandbits(64):016x}"
+        self._worker = f"{random.getrandbits(64):016x}"
         self._applier = Applier(
             events=events, store=store, clock=clock, organization=policy.organization, shards=shards
         )
 
     async def drain(self, shard: Shard) -> Drained:
         """Work off the due marks of `shard` for at most a slice; a shard that is being worked on is left alone."""
-        lease = await self._store.acquire(shard, self._holder, self._clock.now())
+        lease = await self._store.acquire(shard, self._worker, self._clock.now())
         if lease is None:
             return Drained()
         wake: set[Shard] = set()
@@ -91,20 +93,28 @@ class Engine:
             while more and self._clock.now() < end:
                 marks = await self._store.due_marks(shard, self._clock.now(), PAGE)
                 more = bool(marks)
-                wake |= await self._reconcile_all(shard, marks)
+                wake |= await self._reconcile_all(shard, marks, end)
         finally:
-            asked_again = await self._store.release(lease)
+            asked_again = await self._release(lease)
         if more or asked_again:
             wake.add(shard)
         return Drained(wake=frozenset(wake))
 
-    async def _reconcile_all(self, shard: Shard, marks: Sequence[Mark]) -> set[Shard]:
-        """Every booking on its own: one that fails never holds up another."""
+    async def _release(self, lease: Lease) -> bool:
+        """Give the lease back; when the storage does not answer it runs out by itself."""
+        try:
+            return await self._store.release(lease)
+        except TransientError as error:
+            log.warning("the lease of shard %s was not given back: %s", lease.shard, error)
+            return True
+
+    async def _reconcile_all(self, shard: Shard, marks: Sequence[Mark], end: datetime) -> set[Shard]:
+        """Every booking on its own: one that fails never holds up another; none is begun after `end`."""
         gate = asyncio.Semaphore(PARALLEL)
 
         async def one(booking: BookingId, group: tuple[Mark, ...]) -> set[Shard]:
             async with gate:
-                return await self.reconcile(shard, booking, group)
+                return await self.reconcile(shard, booking, group) if self._clock.now() < end else set()
 
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one(booking, group)) for booking, group in by_booking(marks).items()]
@@ -114,11 +124,13 @@ class Engine:
         """Bring one booking and its event together and settle its marks; gives the shards to wake."""
         try:
             return await self._reconcile(shard, booking, marks)
-        except PreconditionError:
-            # Another engine settled these marks or saved this link first: what is left is read again from the store.
-            log.info("overtaken on %s in shard %s", booking, shard)
+        except PreconditionError as error:
+            # Another worker settled these marks or saved this link first. Marks that are still there come again.
+            await self._put_off(shard, marks, TransientError(f"overtaken: {error}"))
         except MailboxGoneError as error:
             await self._give_up(shard, marks, Reason.MAILBOX_GONE, Outcome.PARKED, error)
+        except KeysUsedUpError as error:
+            await self._give_up(shard, marks, Reason.KEYS_USED_UP, Outcome.PARKED, error)
         except RefusedError as error:
             await self._give_up(shard, marks, Reason.REFUSED, Outcome.DEAD_LETTER, error)
         except (TransientError, OutcomeUnknownError, GoneError) as error:
@@ -164,6 +176,7 @@ class Engine:
             booking=row,
             links=links,
             claim=claim,
+            worker=self._worker,
         )
         if row is not None:
             await self._store.remember_resource(row.resource, seen.now)
@@ -191,7 +204,8 @@ class Engine:
         """After a 404 on the linked event: believe it only after a while and a second look at a mailbox that answers.
 
         The mailbox is searched by marker, which is another successful call on it, and finds an event that lives on
-        under another id (R3). Raises `TransientError` while it is too early to tell.
+        under another id; an event that can be read but stands in no calendar is in Deleted Items (R3). Raises
+        `TransientError` while it is too early to tell.
         """
         link = Facts(seen, self._policy).link
         if link is None or link.event is None:
@@ -199,14 +213,13 @@ class Engine:
         too_early = link.written_at + CERTAINTY - self._clock.now()
         if too_early > timedelta():
             raise TransientError("the event cannot be found so soon after it was written", retry_after=too_early)
-        try:
-            return replace(seen, event=await self._events.get_event(link.mailbox, link.event))
-        except MailboxGoneError:
-            raise
-        except GoneError:
-            prefix = Marker.prefix(self._policy.organization, seen.booking_id)
-            found = await self._events.find_events(link.mailbox, prefix)
-            return replace(seen, event=None, event_is_gone=True, found=tuple(found))
+        prefix = Marker.prefix(self._policy.organization, seen.booking_id)
+        found = await self._events.find_events(link.mailbox, prefix)
+        in_calendar = next((event for event in found if event.id == link.event), None)
+        if in_calendar is None:
+            with suppress(GoneError):
+                await self._events.get_event(link.mailbox, link.event)
+        return replace(seen, event=in_calendar, event_is_gone=in_calendar is None, found=tuple(found))
 
     async def _commit(
         self, shard: Shard, marks: tuple[Mark, ...], plan: Plan, effects: Effects, seen: Snapshot | None = None
@@ -221,7 +234,11 @@ class Engine:
             version=seen.booking.version if seen is not None and seen.booking is not None else 0,
         )
         commit = Commit(settled=marks, save=tuple(effects.save), remove=tuple(effects.remove), entry=entry)
-        await self._store.commit(shard, commit)
+        try:
+            await self._store.commit(shard, commit)
+        except PreconditionError:
+            await self._applier.undo_creates(shard, effects.created)
+            raise
         self._report(entry)
 
     async def _put_off(self, shard: Shard, marks: tuple[Mark, ...], error: BookingSyncError) -> None:
@@ -243,10 +260,13 @@ class Engine:
         self._report(entry)
 
     async def _settle(self, shard: Shard, commit: Commit) -> None:
+        """Settle marks; where that fails they are still there, and come again."""
         try:
             await self._store.commit(shard, commit)
         except PreconditionError:
-            log.info("overtaken in shard %s", shard)
+            log.info("the marks of shard %s were settled by another worker", shard)
+        except BookingSyncError as error:
+            log.warning("marks of shard %s could not be settled: %s", shard, error)
 
     def _entry(self, marks: tuple[Mark, ...], reason: Reason, outcome: Outcome, detail: str) -> JournalEntry:
         return JournalEntry(

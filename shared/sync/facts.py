@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from shared.sync.merge import fields_to_write
@@ -31,7 +31,7 @@ class Snapshot:
 
     `links` are the links of this shard, `claim` the booking's claim wherever it points. `event` is the linked event, if
     it was read; `event_is_gone` says it is proven not to exist any more (R3). `found` are the events that a look-up by
-    marker found in the booking's mailbox.
+    marker found in the booking's mailbox. `worker` is who looks.
     """
 
     booking_id: BookingId
@@ -45,6 +45,11 @@ class Snapshot:
     event: Event | None = None
     event_is_gone: bool = False
     found: tuple[Event, ...] = ()
+    worker: str = ""
+
+
+CREATE_TIME = timedelta(seconds=25)
+"""Longer than any worker takes from intent to answer; after it, an intent's POST has happened or never will."""
 
 
 class Facts:
@@ -119,8 +124,20 @@ class Facts:
 
     @property
     def is_only_hand_over(self) -> bool:
-        """Whether nobody asked about the booking itself."""
-        return all(mark.cause is Cause.HANDED_OVER for mark in self.seen.marks)
+        """Whether nobody asked about the booking itself, and it lives where its claim says.
+
+        Two shards may have acted on one booking at once, each on what it had read: when the claim went to the one that
+        had read earlier, its hand-over is what brings that to light.
+        """
+        return all(mark.cause is Cause.HANDED_OVER for mark in self.seen.marks) and not self.is_misplaced
+
+    @property
+    def is_misplaced(self) -> bool:
+        """Whether the claim is in another mailbox than the booking's resource has."""
+        claim, row = self.seen.claim, self.seen.booking
+        if claim is None or row is None or row.resource.mailbox is None:
+            return False
+        return claim.is_live and claim.mailbox != row.resource.mailbox
 
     @cached_property
     def link(self) -> Link | None:
@@ -134,6 +151,18 @@ class Facts:
             if claim.is_live and (claim.generation, claim.mailbox) == (newest.generation, newest.mailbox)
             else None
         )
+
+    @cached_property
+    def under_way_until(self) -> datetime | None:
+        """When the creates that other workers may be carrying out right now must have ended; `None` without any.
+
+        While such a POST is on its way it cannot be found by its marker, so nothing may be concluded from its absence.
+        """
+        others = [
+            link.written_at for link in self.seen.links if link.event is None and link.noted_by != self.seen.worker
+        ]
+        until = max(others, default=self.seen.now) + CREATE_TIME
+        return until if others and until > self.seen.now else None
 
     @cached_property
     def stale(self) -> tuple[Link, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from shared.sync.model import Claim, Content, Event, Field, Link, MailboxId
@@ -23,6 +24,7 @@ class Outcome(StrEnum):
 class Reason(StrEnum):
     """Why a plan is what it is; one for each row of the decision table, and those of the engine's own."""
 
+    UNDER_WAY = "under_way"
     HANDED_OVER = "handed_over"
     DELETED = "deleted"
     MISSING = "missing"
@@ -39,6 +41,7 @@ class Reason(StrEnum):
     CREATED = "created"
     # Of the engine's own: no decision was needed, or none could be carried out.
     ALREADY_SEEN = "already_seen"
+    KEYS_USED_UP = "keys_used_up"
     MAILBOX_GONE = "mailbox_gone"
     REFUSED = "refused"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
@@ -88,9 +91,13 @@ class DeleteEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetireClaim:
-    """Turn the claim into a tombstone: the booking has no event any more."""
+    """Turn the claim into a tombstone: the booking has no event any more.
 
-    claim: Claim
+    Without a `claim` the tombstone is the first thing known of the booking: a worker that read the booking earlier and
+    is about to create its event then fails to take the claim.
+    """
+
+    claim: Claim | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +107,14 @@ class Forward:
     mailbox: MailboxId
 
 
-type Action = CreateEvent | AdoptEvent | UpdateEvent | DeleteEvent | RetireClaim | Forward
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Do nothing before `until`."""
+
+    until: datetime
+
+
+type Action = CreateEvent | AdoptEvent | UpdateEvent | DeleteEvent | RetireClaim | Forward | Wait
 """What a plan may ask for. Each is safe to repeat after a crash between any two of them."""
 
 

@@ -53,7 +53,7 @@ class AzureTables:
 
     async def create(self) -> None:
         """Make the table unless it exists."""
-        async with _own_errors("create table"):
+        async with self._own_errors("create table"):
             await self._service.create_table_if_not_exists(self._client.table_name)
 
     async def close(self) -> None:
@@ -62,7 +62,7 @@ class AzureTables:
 
     async def get(self, partition: str, row: str) -> Stored | None:
         """One row."""
-        async with _own_errors("get row"):
+        async with self._own_errors("get row"):
             try:
                 return _stored(await self._client.get_entity(partition, row))
             except ResourceNotFoundError as error:
@@ -75,7 +75,7 @@ class AzureTables:
         condition = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @last"
         parameters = {"partition": partition, "first": first, "last": last}
         found: list[Stored] = []
-        async with _own_errors("query rows"):
+        async with self._own_errors("query rows"):
             page = min(limit, 1000) if limit is not None else 1000
             async for entity in self._client.query_entities(condition, parameters=parameters, results_per_page=page):
                 found.append(_stored(entity))
@@ -86,9 +86,25 @@ class AzureTables:
     async def transact(self, partition: str, operations: Sequence[Operation]) -> Sequence[str]:
         """All operations or none."""
         check(partition, operations)
-        async with _own_errors("write rows"):
+        async with self._own_errors("write rows"):
             results = await self._client.submit_transaction([_as_sdk(partition, operation) for operation in operations])
         return [str(result.get("etag") or "") for result in results]
+
+    @asynccontextmanager
+    async def _own_errors(self, operation: str) -> AsyncIterator[None]:
+        """No exception of the SDK leaves this module. A table that was deleted meanwhile is made again."""
+        try:
+            yield
+        except (ResourceExistsError, ResourceModifiedError) as error:
+            raise PreconditionError(f"{operation}: {_code(error)}") from error
+        except HttpResponseError as error:
+            if _code(error) == "TableNotFound":
+                await self.create()
+            elif isinstance(error, TableTransactionError) and error.status_code in _NOT_AS_READ:
+                raise PreconditionError(f"{operation}: {_code(error)} at operation {error.index}") from error
+            raise _by_status(operation, error) from error
+        except AzureError as error:
+            raise UnavailableError(f"{operation}: {type(error).__name__}") from error
 
 
 def _stored(entity: Mapping[str, Any]) -> Stored:
@@ -112,26 +128,9 @@ def _as_sdk(partition: str, operation: Operation) -> Any:
             return "delete", keys, {"etag": etag, "match_condition": MatchConditions.IfNotModified}
 
 
-@asynccontextmanager
-async def _own_errors(operation: str) -> AsyncIterator[None]:
-    """No exception of the SDK leaves this module."""
-    try:
-        yield
-    except (ResourceExistsError, ResourceModifiedError) as error:
-        raise PreconditionError(f"{operation}: {_code(error)}") from error
-    except TableTransactionError as error:
-        if error.status_code in _NOT_AS_READ and _code(error) != "TableNotFound":
-            raise PreconditionError(f"{operation}: {_code(error)} at operation {error.index}") from error
-        raise _by_status(operation, error) from error
-    except HttpResponseError as error:
-        raise _by_status(operation, error) from error
-    except AzureError as error:
-        raise UnavailableError(f"{operation}: {type(error).__name__}") from error
-
-
 def _by_status(operation: str, error: HttpResponseError) -> RefusedError | UnavailableError:
     status = error.status_code or 0
-    if status in (400, 401, 403, 404, 413):
+    if status in (400, 413):  # what was sent can never be stored; anything else may get better
         return RefusedError(f"{operation}: the storage answered {status} {_code(error)}")
     return UnavailableError(f"{operation}: the storage answered {status} {_code(error)}")
 

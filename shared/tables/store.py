@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -51,8 +52,8 @@ from shared.tables.tables import (
     Value,
 )
 
-LEASE_TIME = timedelta(seconds=60)
-"""Longer than a drain's slice; a holder that freezes longer than this is taken over."""
+LEASE_TIME = timedelta(seconds=40)
+"""Longer than a drain's slice; a worker that dies or freezes is followed by another after this time."""
 RESOURCE_LIFE = timedelta(hours=12)
 """How long it is remembered where a resource's bookings go."""
 _AFTER = "\x7e"
@@ -96,8 +97,10 @@ class TableStore:
             await self._tables.transact(lease.shard, [Delete("lease", lease.row)])
         except PreconditionError:
             stored = await self._tables.get(lease.shard, "lease")
-            if stored is not None and stored.values["holder"] == lease.holder:
-                await self._tables.transact(lease.shard, [Delete("lease")])
+            is_mine = stored is not None and stored.values["until"] == _text(lease.until)
+            if stored is not None and is_mine and stored.values["holder"] == lease.holder:
+                with suppress(PreconditionError):
+                    await self._tables.transact(lease.shard, [Delete("lease", stored.etag)])
             return True
         return False
 
@@ -154,7 +157,7 @@ class TableStore:
         Only a booking with more marks than a transaction holds takes several: plain hints go first, so that a crash in
         between leaves behind what has to be done, and above all every proof of a deletion (R3).
         """
-        operations: list[Operation] = [Replace(_link_key(link), _link_values(link), link.row) for link in commit.save]
+        operations: list[Operation] = [_link_write(link) for link in commit.save]
         operations += [Delete(_link_key(link), link.row) for link in commit.remove]
         operations += [self._new_mark(mark) for mark in commit.deferred]
         operations += self._entry_rows(commit.entry) if commit.entry is not None else []
@@ -268,6 +271,11 @@ def _link_key(link: Link) -> str:
     return f"link:{link.booking}:{link.generation:06d}"
 
 
+def _link_write(link: Link) -> Operation:
+    key, values = _link_key(link), _link_values(link)
+    return Replace(key, values, link.row) if link.row else Insert(key, values)
+
+
 def _link_values(link: Link) -> dict[str, Value]:
     return _without_nothing(
         {
@@ -275,6 +283,7 @@ def _link_values(link: Link) -> dict[str, Value]:
             "generation": link.generation,
             "mailbox": link.mailbox,
             "written": _text(link.written_at),
+            "noted_by": link.noted_by,
             "event": link.event,
             "etag": link.etag,
             "version": str(link.version),
@@ -293,6 +302,7 @@ def _link(stored: Stored) -> Link:
         generation=int(values["generation"]),
         mailbox=MailboxId(str(values["mailbox"])),
         written_at=_time(values["written"]),
+        noted_by=str(values["noted_by"]),
         event=EventId(str(values["event"])) if "event" in values else None,
         etag=str(values["etag"]),
         version=int(values["version"]),

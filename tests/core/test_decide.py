@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.sync.decide import TABLE, decide, is_already_seen
-from shared.sync.facts import Facts, Snapshot
+from shared.sync.facts import CREATE_TIME, Facts, Snapshot
 from shared.sync.model import Cause, Field, Link
 from shared.sync.plan import (
     Action,
@@ -23,6 +23,7 @@ from shared.sync.plan import (
     Reason,
     RetireClaim,
     UpdateEvent,
+    Wait,
 )
 from tests.core.builders import (
     ADA,
@@ -58,6 +59,33 @@ def update(at: Link, *fields: Field, row: object = None, etag: str = 'W/"1"') ->
 
 CASES: list[tuple[str, Snapshot, Reason, Outcome, tuple[Action, ...]]] = [
     (
+        "another worker's fresh intent: its event may appear any moment (R2)",
+        snapshot(booking(), links=(intent(noted_by="other", written_at=NOW),), claim=claim()),
+        Reason.UNDER_WAY,
+        Outcome.UNCHANGED,
+        (Wait(until=NOW + CREATE_TIME),),
+    ),
+    (
+        "not even a deletion concludes anything while it is under way (R2)",
+        snapshot(None, mark(Cause.DELETED), links=(intent(noted_by="other", written_at=NOW),), claim=claim()),
+        Reason.UNDER_WAY,
+        Outcome.UNCHANGED,
+        (Wait(until=NOW + CREATE_TIME),),
+    ),
+    (
+        "this worker's own intent: its request has ended, so it is looked for at once",
+        snapshot(
+            booking(), links=(intent(noted_by="me", written_at=NOW),), claim=claim(), worker="me", found=(event(),)
+        ),
+        Reason.FOUND,
+        Outcome.APPLIED,
+        (
+            AdoptEvent(
+                event=event(), generation=1, content=content_of(booking()), link=intent(noted_by="me", written_at=NOW)
+            ),
+        ),
+    ),
+    (
         "hand-over deletes the earlier generation (R10)",
         snapshot(booking(BOB), hand_over(2), links=(link(),), claim=claim(BOB, 2)),
         Reason.HANDED_OVER,
@@ -79,6 +107,13 @@ CASES: list[tuple[str, Snapshot, Reason, Outcome, tuple[Action, ...]]] = [
         (DeleteEvent(link=link()),),
     ),
     (
+        "a hand-over on account of an outdated reading: the booking lives here, so it is taken back (R1, R10)",
+        snapshot(booking(), hand_over(2), links=(link(),), claim=claim(BOB, 2)),
+        Reason.REASSIGNED,
+        Outcome.APPLIED,
+        (create(3, predecessor=BOB), DeleteEvent(link=link())),
+    ),
+    (
         "deleted with proof (R3)",
         snapshot(None, mark(Cause.DELETED), links=(link(),), claim=claim()),
         Reason.DELETED,
@@ -97,21 +132,21 @@ CASES: list[tuple[str, Snapshot, Reason, Outcome, tuple[Action, ...]]] = [
         snapshot(None, mark(Cause.DELETED)),
         Reason.DELETED,
         Outcome.SKIPPED,
-        (),
+        (RetireClaim(claim=None),),
     ),
     (
         "deleted again after the tombstone",
         snapshot(None, mark(Cause.DELETED), claim=claim(retired_at=NOW)),
         Reason.DELETED,
         Outcome.SKIPPED,
-        (),
+        (RetireClaim(claim=claim(retired_at=NOW)),),
     ),
     (
         "a removal that came as far as the tombstone is finished",
         snapshot(None, mark(Cause.DELETED), links=(link(),), claim=claim(retired_at=NOW)),
         Reason.DELETED,
         Outcome.APPLIED,
-        (DeleteEvent(link=link()),),
+        (RetireClaim(claim=claim(retired_at=NOW)), DeleteEvent(link=link())),
     ),
     (
         "un-canceled in the middle of its removal: a new event, and the old one goes (R2)",
@@ -153,7 +188,7 @@ CASES: list[tuple[str, Snapshot, Reason, Outcome, tuple[Action, ...]]] = [
         snapshot(booking(status=CANCELED)),
         Reason.CANCELED,
         Outcome.SKIPPED,
-        (),
+        (RetireClaim(claim=None),),
     ),
     (
         "reassigned to a resource without calendar: the old event goes (R10)",

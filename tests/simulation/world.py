@@ -223,7 +223,7 @@ class World:
         """A post of Dataverse reaches the HTTP function."""
         async with asyncio.timeout(seconds):
             try:
-                shard = await self.app.inbox.accept_dataverse(request.body, request.header("content-type"))
+                shards = await self.app.inbox.accept_post(request.body, request.header("content-type"))
             except InvalidPostError as error:
                 return Response(status=error.status)
             except BookingSyncError:
@@ -232,7 +232,7 @@ class World:
                 # What stands before a dead worker answers so, and a new worker takes the next request.
                 self.restart()
                 return Response(status=503)
-        self.wake(shard)
+        self.wake(*sorted(shards))
         return Response(status=202)
 
     def wake(self, *shards: Shard) -> None:
