@@ -127,6 +127,8 @@ class Story:
 
     async def play(self, step: Step) -> tuple[Played, str]:
         """Do it, then look until it shows; what was seen, in words."""
+        if step.in_outlook is _shows_nothing and not await self._events():
+            raise StoryError(f"'{step.name}' has nothing to remove: an earlier step did not come true")
         await step.act()
         began = time.perf_counter()
         seen = ""

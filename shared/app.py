@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable
@@ -135,6 +136,8 @@ def _filter(settings: Settings) -> tuple[Callable[[Booking], bool], frozenset[st
 async def start() -> App:
     """The app on the real outside, from the process environment. Raises `SettingsError`."""
     settings = Settings.from_environment(os.environ)
+    # The SDK logs every request in two long lines; what matters of them is in the engine's own line.
+    logging.getLogger("azure").setLevel(logging.WARNING)
     clock = SystemClock()
     tables = (
         AzureTables.from_connection_string(settings.storage, settings.table)

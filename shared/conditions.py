@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from odata_query import ast
 from odata_query.exceptions import ODataException
 from odata_query.grammar import ODataLexer, ODataParser
 
-from shared.errors import SettingsError
+from shared.errors import RefusedError, SettingsError
 
 type Condition = Callable[[Mapping[str, object]], bool]
 
@@ -46,8 +46,13 @@ def compile_condition(setting: str, source: str) -> tuple[Condition, frozenset[s
         tree = ODataParser().parse(ODataLexer().tokenize(source))
     except ODataException as error:
         raise SettingsError(f"{setting} cannot be read: {error}; {_EXAMPLE}") from error
+    if not isinstance(tree, ast.BoolOp | ast.UnaryOp | ast.Compare | ast.Call):
+        raise SettingsError(f"{setting} is a value, not a condition; {_EXAMPLE}")
     columns: set[str] = set()
-    evaluate = _build(setting, tree, columns)
+    try:
+        evaluate = _build(setting, tree, columns)
+    except RecursionError as error:
+        raise SettingsError(f"{setting} has too many terms") from error
     return (lambda row: bool(evaluate(row))), frozenset(columns)
 
 
@@ -89,8 +94,10 @@ def _compare(compare: Callable[[Any, Any], bool], left: Any, right: Any) -> bool
         return False
     try:
         return compare(left, right)
-    except TypeError:
-        return False
+    except TypeError as error:
+        # To answer "no" would take away the events of every booking that the administrator meant.
+        kinds = f"{type(left).__name__} with {type(right).__name__}"
+        raise RefusedError(f"SYNC_FILTER compares {kinds} on this booking") from error
 
 
 def _path(node: Any) -> str:
@@ -101,9 +108,14 @@ def _path(node: Any) -> str:
 
 def _value(value: object) -> object:
     """Text without case; instants as instants, however they were written."""
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
     if isinstance(value, str):
         try:
-            return datetime.fromisoformat(value) if value[:1].isdigit() and "T" in value else value.casefold()
+            if value[:1].isdigit() and "T" in value:
+                instant = datetime.fromisoformat(value)
+                return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+            return value.casefold()
         except ValueError:
             return value.casefold()
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,9 +20,13 @@ TIMEOUT = 15.0
 """Seconds for one request to the authority."""
 
 
+_PASSING = frozenset({"temporarily_unavailable", "server_error", "request_timeout", "throttled", "too_many_requests"})
+"""Errors of the token endpoint that are no verdict about the app; MSAL gives them like any other 4xx."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
-    token: str
+    token: str = field(repr=False)
     until: datetime
 
 
@@ -84,6 +88,8 @@ class MsalTokens:
             raise NotSentError(f"no token: {type(error).__name__}") from error
         except (msal.exceptions.MsalError, ValueError) as error:
             raise UnavailableError(f"no token: {type(error).__name__}") from error
+        if answer.get("error") in _PASSING:
+            raise UnavailableError(f"no token: {answer['error']} {answer.get('error_codes')}")
         if "access_token" not in answer:
             raise DeniedError(f"no token: {answer.get('error')} {answer.get('error_codes')}")
         return answer

@@ -14,13 +14,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
-from shared.sync.model import ShowAs
+from shared.sync.model import ShowAs, StatusKind
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MOST_SHARDS = 64
+_STATUSES = frozenset(StatusKind) | {"scheduled", "traveling", "on_break", "in_progress", "completed"}
 
 
 def _text(value: str) -> str:
+    return value
+
+
+def _optional(value: str) -> str:
+    """A text that may be set to empty on purpose."""
     return value
 
 
@@ -53,6 +59,8 @@ def _show_as(value: str) -> Mapping[str, ShowAs]:
     rules: dict[str, ShowAs] = {}
     for pair in filter(None, (part.strip() for part in value.split(","))):
         status, _, shown = (text.strip() for text in pair.partition("="))
+        if status.lower() not in _STATUSES and not _GUID.fullmatch(status.lower()):
+            raise ValueError(f"names no status {status!r}; there are {', '.join(sorted(_STATUSES))} and status ids")
         try:
             rules[status.lower()] = ShowAs(shown)
         except ValueError as error:
@@ -61,6 +69,14 @@ def _show_as(value: str) -> Mapping[str, ShowAs]:
                 f"must be pairs such as proposed=tentative,committed=busy; {known} can be shown"
             ) from error
     return rules
+
+
+def _given(given: str | None, default: str | None, *, may_be_empty: bool) -> str | None:
+    """What counts: some texts may be set to empty on purpose, anything else then falls back to its default."""
+    text = (given or "").strip()
+    if text or (given is not None and may_be_empty):
+        return text
+    return default
 
 
 def _setting(name: str, parse: Callable[[str], Any], default: str | None = None, *, secret: bool = False) -> Any:
@@ -121,7 +137,7 @@ class Settings:
 
     body: str = _setting(
         "SYNC_BODY_TEMPLATE",
-        _text,
+        _optional,
         "<p>{{ status }}{% if work_order %} &middot; {{ work_order }}{% endif %}</p>"
         '<p><a href="{{ link }}">Open the booking in Dynamics 365</a></p>',
     )
@@ -131,7 +147,7 @@ class Settings:
     """What a booking status looks like in the calendar. A status is named by its id, its Field Service status
     (scheduled, traveling, on_break, in_progress, completed) or its kind (proposed, committed), in this order."""
 
-    category: str = _setting("SYNC_CATEGORY", _text, "Dynamics 365")
+    category: str = _setting("SYNC_CATEGORY", _optional, "Dynamics 365")
     """Category of new events; empty for none."""
 
     wake_queue: str = _setting("SYNC_WAKE_QUEUE", _text, "bookingsync-wake")
@@ -150,7 +166,7 @@ class Settings:
         wrong: list[str] = []
         for item in fields(cls):
             name, default = item.metadata["name"], item.metadata["default"]
-            text = environment.get(name, "").strip() or default
+            text = _given(environment.get(name), default, may_be_empty=item.metadata["parse"] is _optional)
             if text is None:
                 wrong.append(f"{name} is missing")
                 continue

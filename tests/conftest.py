@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from sandbox.azurite import Azurite
+
+# A busy machine makes examples slow; that says nothing about the code under test.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

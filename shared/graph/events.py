@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
@@ -79,7 +80,8 @@ class GraphEvents:
         """
         body = new_event(content, marker, mailbox, self._category)
         answer = await self._call("POST", _events(mailbox), body, patience=CREATE_PATIENCE)
-        return event_of(mailbox, self._body(answer))
+        # The answer does not echo extended properties (Graph docs, "Create singleValueLegacyExtendedProperty").
+        return replace(event_of(mailbox, self._body(answer)), marker=marker)
 
     async def update_event(
         self, mailbox: MailboxId, event: EventId, etag: str, fields: frozenset[Field], content: Content

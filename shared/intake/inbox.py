@@ -36,10 +36,6 @@ class Inbox:
         """
         return sorted(await self._router.put(read_post(body, content_type, self._organization)))
 
-    async def accept_dataverse(self, body: bytes, content_type: str) -> Shard:
-        """As `accept_post`, for a caller that wakes one shard and leaves the others to the timer."""
-        return (await self.accept_post(body, content_type))[0]
-
     async def idle_shards_with_work(self) -> list[Shard]:
         """The shards that have due marks; for the timer that makes up for lost wake-ups."""
         now = self._clock.now()

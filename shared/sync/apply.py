@@ -20,7 +20,6 @@ from shared.sync.model import (
     Content,
     Event,
     EventId,
-    Field,
     Link,
     MailboxId,
     Mark,
@@ -54,6 +53,7 @@ class Effects:
     wake: set[Shard] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
     created: list[Event] = field(default_factory=list)
+    look_again: bool = False
 
 
 class Applier:
@@ -115,7 +115,10 @@ class Applier:
             await self._put_marks(action.predecessor, (order,), effects)
         if action.replaces is not None:
             effects.remove.append(action.replaces)
-        effects.save.append(self._confirmed(intent, event, action.content, seen))
+        if event in effects.created:
+            effects.save.append(self._confirmed(intent, event, action.content, seen))
+        else:
+            self._take_over(intent, event, effects)
         effects.done.append("create_event")
 
     async def _note_intent(self, action: CreateEvent, seen: Snapshot, generation: int) -> Link:
@@ -151,9 +154,7 @@ class Applier:
         else:
             effects.created.append(created)
             return created
-        if event is None or event.is_cancelled or event.marker != marker:
-            return None
-        return await self._bring_up_to_date(event, content)
+        return None if event is None or event.is_cancelled or event.marker != marker else event
 
     async def _existing(self, mailbox: MailboxId, marker: Marker, named: str | None) -> Event | None:
         if named is not None:
@@ -164,12 +165,6 @@ class Applier:
         found = await self._events.find_events(mailbox, marker.text)
         return next((event for event in found if event.marker == marker), None)
 
-    async def _bring_up_to_date(self, event: Event, content: Content) -> Event:
-        fields = frozenset(field for field in Field if event.content.text_of(field) != content.text_of(field))
-        if not fields:
-            return event
-        return await self._events.update_event(event.mailbox, event.id, event.etag, fields, content)
-
     async def _adopt(self, action: AdoptEvent, seen: Snapshot, effects: Effects) -> None:
         link = action.link or Link(
             booking=seen.booking_id,
@@ -178,11 +173,10 @@ class Applier:
             written_at=self._clock.now(),
         )
         await self._take_claim(seen.claim, link)
-        event = await self._bring_up_to_date(action.event, action.content)
         if link.predecessor is not None:
             order = hand_over(link.booking, link.generation, self._clock.now())
             await self._put_marks(link.predecessor, (order,), effects)
-        effects.save.append(self._confirmed(link, event, action.content, seen))
+        self._take_over(link, action.event, effects)
         effects.done.append("adopt_event")
 
     async def _update(self, action: UpdateEvent, seen: Snapshot, effects: Effects) -> None:
@@ -204,6 +198,25 @@ class Applier:
                 version=seen.booking.version if seen.booking is not None else link.version,
             )
             effects.save.extend([learned] if learned != link else [])
+
+    def _take_over(self, link: Link, event: Event, effects: Effects) -> None:
+        """Link an event that was there already, as it is, and look at both once more.
+
+        What this worker has read of the booking may be older than what another has written into the event meanwhile, so
+        nothing is written now. A base without a booking's side makes the next decision compare with the event.
+        """
+        taken = replace(
+            link,
+            event=event.id,
+            etag=event.etag,
+            base=Base(booking={}, event=event.content.fingerprints()),
+            start=event.content.start,
+            end=event.content.end,
+            written_at=self._clock.now(),
+            predecessor=None,
+        )
+        effects.save.append(taken)
+        effects.look_again = True
 
     def _confirmed(self, link: Link, event: Event, content: Content, seen: Snapshot) -> Link:
         """The link as it stands after a write: everything about the event is what the service returned."""

@@ -119,7 +119,7 @@ def _adopt(facts: Facts) -> Plan:
     event = facts.found
     if event is None or event.marker is None:
         raise LookupError("the table asked to adopt an event that was not found")
-    adopt = AdoptEvent(event=event, generation=event.marker.generation, content=facts.content, link=facts.link)
+    adopt = AdoptEvent(event=event, generation=event.marker.generation, link=facts.link)
     return Plan(reason=Reason.FOUND, outcome=Outcome.APPLIED, actions=(adopt,))
 
 

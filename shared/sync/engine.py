@@ -27,7 +27,7 @@ from shared.errors import (
 from shared.sync.apply import Applier, Effects
 from shared.sync.decide import decide, is_already_seen
 from shared.sync.facts import Facts, Snapshot
-from shared.sync.marks import MOST_ATTEMPTS, by_booking, put_off
+from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, put_off
 from shared.sync.model import BookingId, Link, Mark, Marker, Shard
 from shared.sync.plan import Outcome, Plan, Reason
 from shared.sync.ports import BookingSide, Clock, Commit, EventSide, JournalEntry, Lease, Store
@@ -233,7 +233,10 @@ class Engine:
             generation=newest.generation if newest is not None else 0,
             version=seen.booking.version if seen is not None and seen.booking is not None else 0,
         )
-        commit = Commit(settled=marks, save=tuple(effects.save), remove=tuple(effects.remove), entry=entry)
+        again = (look_again(entry.booking, entry.at),) if effects.look_again else ()
+        commit = Commit(
+            settled=marks, deferred=again, save=tuple(effects.save), remove=tuple(effects.remove), entry=entry
+        )
         try:
             await self._store.commit(shard, commit)
         except PreconditionError:

@@ -61,3 +61,8 @@ def put_off(
 def hand_over(booking: BookingId, generation: int, now: datetime) -> Mark:
     """The order to give up every generation of `booking` before `generation` (R10)."""
     return Mark(booking=booking, cause=Cause.HANDED_OVER, generation=generation, accepted_at=now, due_at=now, posts=0)
+
+
+def look_again(booking: BookingId, now: datetime) -> Mark:
+    """A hint of our own that `booking` has to be compared once more; no post stands behind it."""
+    return Mark(booking=booking, cause=Cause.UPDATED, accepted_at=now, due_at=now, posts=0)

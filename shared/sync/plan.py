@@ -64,11 +64,10 @@ class CreateEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptEvent:
-    """Link an event that exists already, after bringing it up to date; `link` is the intent that it fulfils, if any."""
+    """Link an event that exists already and look once more; `link` is the intent that it fulfils, if any."""
 
     event: Event
     generation: int
-    content: Content
     link: Link | None = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.conditions import compile_condition
-from shared.errors import SettingsError
+from shared.errors import RefusedError, SettingsError
 
 ROW: dict[str, object] = {
     "name": "Internal meeting",
@@ -40,12 +40,19 @@ ROW: dict[str, object] = {
         ("starttime lt 2026-11-22T10:00:00+01:00", False),
         ("_resource_value eq 50000000-0000-4000-8000-0000000000e1", True),
         ("msdyn_workorder/msdyn_name eq 'WO-00042'", True),
-        ("name gt 5", False),
+        ("starttime gt 2026-01-01T00:00:00", True),
     ],
 )
 def test_conditions(condition: str, *, expected: bool) -> None:
     holds, _ = compile_condition("SYNC_FILTER", condition)
     assert holds(ROW) is expected
+
+
+def test_a_comparison_that_makes_no_sense_is_refused_not_answered() -> None:
+    """To answer "no" would remove the events of every booking."""
+    holds, _ = compile_condition("SYNC_FILTER", "name gt 5")
+    with pytest.raises(RefusedError, match="SYNC_FILTER compares str with int"):
+        holds(ROW)
 
 
 def test_the_columns_that_must_be_read() -> None:
@@ -55,7 +62,15 @@ def test_the_columns_that_must_be_read() -> None:
 
 @pytest.mark.parametrize(
     "condition",
-    ["bookingtype eq", "bookingtype = 1", "name like 'x'", "tolower(name) eq 'x'", "bookingtype add 1 eq 2", "("],
+    [
+        "bookingtype eq",
+        "bookingtype = 1",
+        "name like 'x'",
+        "tolower(name) eq 'x'",
+        "bookingtype add 1 eq 2",
+        "(",
+        "name",
+    ],
 )
 def test_what_is_no_condition_is_refused_with_an_example(condition: str) -> None:
     with pytest.raises(SettingsError, match=r"SYNC_FILTER.*bookingtype eq 1"):

@@ -65,11 +65,18 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         ("GRAPH_URL", "https://graph.microsoft.com/v1.0"),
         ("IDENTITY_TENANT_ID", "contoso"),
         ("SYNC_SHOW_AS", "busy"),
+        ("SYNC_SHOW_AS", "comitted=busy"),
     ],
 )
 def test_a_wrong_value_is_refused(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         read(**{name: value})
+
+
+def test_a_text_may_be_empty_on_purpose() -> None:
+    assert read().category == "Dynamics 365"
+    assert read(SYNC_CATEGORY="").category == ""
+    assert read(SYNC_SHARDS="").shards == 8
 
 
 def test_no_secret_shows() -> None:

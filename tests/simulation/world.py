@@ -182,7 +182,7 @@ class World:
         self.random = Random(seed)
         self.settings = Settings.from_environment(self._environment(settings or {}))
         self.app = self.start_app()
-        self._running: set[asyncio.Task[None]] = set()
+        self.running: set[asyncio.Task[None]] = set()
         self._planner = LoginTokens(self.network, self.directory.tenant_id, self.contoso.planner, self.clock)
 
     def _environment(self, changed: Mapping[str, str]) -> dict[str, str]:
@@ -198,19 +198,19 @@ class World:
             **changed,
         }
 
-    def start_app(self) -> App:
-        """Another worker process on the same storage, with nothing in memory."""
+    def start_app(self, network: Transport | None = None) -> App:
+        """Another worker process on the same storage, with nothing in memory; `network` may be one with obstacles."""
         self.fuse = Fuse()
-        outer = Fused(self.fuse, self.tables, self.network)
+        outer = Fused(self.fuse, self.tables, network or self.network)
         tokens = LoginTokens(outer, self.directory.tenant_id, self.contoso.booking_sync, self.clock)
         outside = Outside(clock=self.clock, random=self.random, transport=outer, tokens=tokens, tables=outer)
         return build(self.settings, outside)
 
     def restart(self) -> None:
         """The worker process died and another one takes its place; what was running is gone."""
-        for task in self._running:
+        for task in self.running:
             task.cancel()
-        self._running.clear()
+        self.running.clear()
         self.app = self.start_app()
 
     async def install(self) -> None:
@@ -238,7 +238,7 @@ class World:
     def wake(self, *shards: Shard) -> None:
         """Put messages on the queue."""
         for shard in shards:
-            self._running.add(asyncio.create_task(self._drain(shard)))
+            self.running.add(asyncio.create_task(self._drain(shard)))
 
     async def _drain(self, shard: Shard) -> None:
         try:
@@ -249,7 +249,7 @@ class World:
         else:
             self.wake(*sorted(drained.wake))
         finally:
-            self._running -= {asyncio.current_task()}
+            self.running -= {asyncio.current_task()}
 
     async def settle(self) -> None:
         """Let everything come to rest: posts delivered, drains done, no mark left, however long it has to wait."""
@@ -258,8 +258,8 @@ class World:
         await self.clock.sleep(1)
         while True:
             await self.dataverse.webhooks.quiet()
-            while self._running:
-                await asyncio.gather(*self._running)
+            while self.running:
+                await asyncio.gather(*self.running)
             if not self.marks():
                 return
             if self.fuse.is_blown:
@@ -331,7 +331,7 @@ class World:
     async def close(self) -> None:
         """Stop everything that still runs."""
         await self.dataverse.close()
-        for task in self._running:
+        for task in self.running:
             task.cancel()
 
 
