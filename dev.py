@@ -168,6 +168,8 @@ class Setup:
         if not parts:
             return
         say("setting up the environment (once): Python packages and the Storage emulator, well under a minute ...")
+        for gone in DEV.glob("old-*"):  # before the parts begin: each of them makes such folders of its own
+            shutil.rmtree(str(gone), ignore_errors=True)
         with ThreadPoolExecutor(len(parts)) as pool:
             try:
                 jobs = [pool.submit(part) for part in parts]
@@ -269,7 +271,6 @@ def remove(directory: Path) -> None:
     if directory.exists():
         gone = Path(tempfile.mkdtemp(dir=str(DEV), prefix="old-"))
         directory.replace(gone / directory.name)
-    for gone in DEV.glob("old-*"):
         shutil.rmtree(str(gone), ignore_errors=True)
 
 

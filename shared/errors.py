@@ -115,16 +115,16 @@ class DuplicateError(BookingSyncError):
 class RefusedError(BookingSyncError):
     """The service refuses the request as it is; repeating it cannot help."""
 
-    next_step = "Read code and request id in the dead letter, correct the cause, then replay the dead letter."
+    next_step = "Read code and request id in the dead letter, correct the cause, then save the booking once more."
 
 
 class KeysUsedUpError(RefusedError):
     """A create found one idempotency key after the other used up."""
 
-    next_step = "Look into the mailbox's Deleted Items for this booking's events, then replay the parked change."
+    next_step = "Look into the mailbox's Deleted Items for this booking's events, then save the booking once more."
 
 
 class DeniedError(RefusedError):
     """The app may not do this (401, 403)."""
 
-    next_step = "Grant the permission that the message names, check access policies, then replay the dead letter."
+    next_step = "Grant the permission that the message names, check access policies, then save the booking once more."

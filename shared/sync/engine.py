@@ -248,7 +248,8 @@ class Engine:
         """Try again later; after too many attempts the change becomes a dead letter."""
         attempts = max(mark.attempts for mark in marks)
         if attempts >= MOST_ATTEMPTS:
-            await self._give_up(shard, marks, Reason.ATTEMPTS_EXHAUSTED, Outcome.DEAD_LETTER, error)
+            final = RefusedError(f"{error}; given up after {attempts + 1} attempts.")
+            await self._give_up(shard, marks, Reason.ATTEMPTS_EXHAUSTED, Outcome.DEAD_LETTER, final)
             return
         at_least = error.retry_after if isinstance(error, TransientError) else None
         later = put_off(marks, self._clock.now(), self._random, at_least)

@@ -13,8 +13,8 @@ from shared.sync.model import BookingId, Cause, Mark
 
 FIRST_DELAY = timedelta(seconds=2)
 LONGEST_DELAY = timedelta(minutes=15)
-MOST_ATTEMPTS = 20
-"""With full jitter round the delays above: about two hours on average before a change becomes a dead letter."""
+MOST_ATTEMPTS = 110
+"""With full jitter on the delays above: about half a day on average before a change becomes a dead letter."""
 
 
 def by_booking(marks: Iterable[Mark]) -> dict[BookingId, tuple[Mark, ...]]:
@@ -51,7 +51,7 @@ def put_off(
     """The same marks, later: exponential back-off with full jitter, never before the service's own wish."""
 
     def later(mark: Mark) -> Mark:
-        longest = min(LONGEST_DELAY, FIRST_DELAY * 2**mark.attempts)
+        longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(mark.attempts, 16))
         delay = max(longest * random.random(), at_least or timedelta())
         return replace(mark, due_at=now + delay, attempts=mark.attempts + 1)
 

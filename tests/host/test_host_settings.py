@@ -33,7 +33,7 @@ def test_the_apps_own_host_json_polls_fast_and_never_sheds() -> None:
     assert config.queues.max_polling_interval == timedelta(milliseconds=250)
     assert config.http.max_outstanding is None
     assert config.http.max_concurrent is None
-    assert config.function_timeout == timedelta(minutes=5)
+    assert config.function_timeout == timedelta(minutes=10)
 
 
 def test_no_timeout_is_written_as_minus_one(tmp_path: Path) -> None:
