@@ -30,6 +30,12 @@ LOOK_AGAIN = 0.1
 """Seconds until the technician looks again, even if nothing was heard in between."""
 
 
+PEOPLE = ("alice", "bob")
+
+type Calendars = Mapping[str, list[Json]]
+"""The events of each of these people."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step: what the planner does, in words and in deeds, and what the technician must see then."""
@@ -37,8 +43,8 @@ class Step:
     name: str
     in_dynamics: str
     act: Callable[[], Awaitable[None]]
-    in_outlook: Callable[[list[Json]], str]
-    """The events of the mailbox -> what is seen, in words; empty while it is not the expected."""
+    in_outlook: Callable[[Calendars], str]
+    """What stands in the calendars -> what is seen, in words; empty while it is not the expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,7 @@ class Story:
         self._client = client
         self._morning = (now + timedelta(days=1)).replace(hour=9, minute=0, second=0, microsecond=0)
         self._booking = ""
-        self._alice = ""
+        self._ids: dict[str, str] = {}
 
     def steps(self) -> list[Step]:
         """The whole story."""
@@ -73,31 +79,43 @@ class Story:
                 name="create",
                 in_dynamics="the planner books Alice for a boiler service, tomorrow 09:00 to 10:30",
                 act=lambda: self._book("Boiler service"),
-                in_outlook=lambda events: _shows(events, "Boiler service", self._morning, "busy"),
+                in_outlook=lambda seen: _shows(seen, "Boiler service", self._morning, "busy"),
             ),
             Step(
                 name="move",
                 in_dynamics="drags it to 14:00",
                 act=lambda: self._save(_times(afternoon)),
-                in_outlook=lambda events: _shows(events, "Boiler service", afternoon, "busy"),
+                in_outlook=lambda seen: _shows(seen, "Boiler service", afternoon, "busy"),
             ),
             Step(
                 name="rename",
                 in_dynamics="renames it to 'Boiler repair'",
                 act=lambda: self._save({"name": "Boiler repair"}),
-                in_outlook=lambda events: _shows(events, "Boiler repair", afternoon, "busy"),
+                in_outlook=lambda seen: _shows(seen, "Boiler repair", afternoon, "busy"),
             ),
             Step(
                 name="work order",
                 in_dynamics="attaches a work order of a customer",
                 act=self._attach_work_order,
-                in_outlook=lambda events: _shows(events, self._customer, afternoon, "busy"),
+                in_outlook=lambda seen: _shows(seen, self._customer, afternoon, "busy"),
             ),
             Step(
                 name="status",
                 in_dynamics="sets the status back to Proposed",
                 act=lambda: self._set_status("Proposed"),
-                in_outlook=lambda events: _shows(events, self._customer, afternoon, "tentative"),
+                in_outlook=lambda seen: _shows(seen, self._customer, afternoon, "tentative"),
+            ),
+            Step(
+                name="reassign",
+                in_dynamics="gives it to Bob",
+                act=lambda: self._assign("Bob Brandt"),
+                in_outlook=lambda seen: _shows(seen, self._customer, afternoon, "tentative", "bob"),
+            ),
+            Step(
+                name="reassign back",
+                in_dynamics="gives it back to Alice",
+                act=lambda: self._assign("Alice Anderson"),
+                in_outlook=lambda seen: _shows(seen, self._customer, afternoon, "tentative"),
             ),
             Step(
                 name="cancel",
@@ -109,7 +127,7 @@ class Story:
                 name="take back",
                 in_dynamics="commits it again",
                 act=lambda: self._set_status("Committed"),
-                in_outlook=lambda events: _shows(events, self._customer, afternoon, "busy"),
+                in_outlook=lambda seen: _shows(seen, self._customer, afternoon, "busy"),
             ),
             Step(
                 name="delete",
@@ -118,33 +136,48 @@ class Story:
                 in_outlook=_shows_nothing,
             ),
             Step(
+                name="lost answer",
+                in_dynamics="books again, and Graph's answer to the create never arrives",
+                act=self._book_unanswered,
+                in_outlook=lambda seen: _shows(seen, "Answer lost", self._morning, "busy"),
+            ),
+            Step(
+                name="delete that",
+                in_dynamics="deletes it, too",
+                act=self._delete,
+                in_outlook=_shows_nothing,
+            ),
+            Step(
                 name="heal",
                 in_dynamics="books again while the webhook is down, then saves the booking once more",
                 act=self._book_unheard,
-                in_outlook=lambda events: _shows(events, "Heard at last", self._morning, "busy"),
+                in_outlook=lambda seen: _shows(seen, "Heard at last", self._morning, "busy"),
             ),
         ]
 
     async def play(self, step: Step) -> tuple[Played, str]:
         """Do it, then look until it shows; what was seen, in words."""
-        if step.in_outlook is _shows_nothing and not await self._events():
+        if step.in_outlook is _shows_nothing and not any((await self._calendars()).values()):
             raise StoryError(f"'{step.name}' has nothing to remove: an earlier step did not come true")
         await step.act()
         began = time.perf_counter()
         seen = ""
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
-                while not (seen := step.in_outlook(await self._events())):
+                while not (seen := step.in_outlook(await self._calendars())):
                     await self._up.simulators.cloud.recorder.wait_for_traffic(LOOK_AGAIN)
         ms = round((time.perf_counter() - began) * 1000)
         return Played(name=step.name, ok=bool(seen), ms=ms), seen
 
     # The technician.
 
-    async def _events(self) -> list[Json]:
-        if not self._alice:
-            self._alice = (await self._graph("users/alice@contoso.test?$select=id"))["id"]
-        answer = await self._graph(f"users/{self._alice}/events?$select=subject,start,end,showAs")
+    async def _calendars(self) -> Calendars:
+        return {person: await self._events(person) for person in PEOPLE}
+
+    async def _events(self, person: str) -> list[Json]:
+        if person not in self._ids:
+            self._ids[person] = (await self._graph(f"users/{person}@contoso.test?$select=id"))["id"]
+        answer = await self._graph(f"users/{self._ids[person]}/events?$select=subject,start,end,showAs")
         return list(answer["value"])
 
     async def _graph(self, path: str) -> Json:
@@ -166,6 +199,14 @@ class Story:
         headers = {"Prefer": "return=representation"}
         made = await self._dataverse("POST", "bookableresourcebookings", body, headers)
         self._booking = made["bookableresourcebookingid"]
+
+    async def _assign(self, name: str) -> None:
+        await self._save({"Resource@odata.bind": await self._find("bookableresources", "name", name)})
+
+    async def _book_unanswered(self) -> None:
+        create = {"service": "graph", "method": "POST", "path": "/v1.0/users/*/events"}
+        self._up.simulators.cloud.faults.add({**create, "app": self._up.app.client_id, "do": "drop_after_commit"})
+        await self._book("Answer lost")
 
     async def _book_unheard(self) -> None:
         faults = self._up.simulators.cloud.faults
@@ -217,18 +258,20 @@ def _stamp(instant: datetime) -> str:
     return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _shows(events: list[Json], subject: str, start: datetime, show_as: str) -> str:
-    """The one event in words, if it is the expected one."""
-    match events:
+def _shows(seen: Calendars, subject: str, start: datetime, show_as: str, person: str = "alice") -> str:
+    """The one event in words, if it is the expected one, in this person's calendar and in nobody else's."""
+    if any(events for other, events in seen.items() if other != person):
+        return ""
+    match seen[person]:
         case [{"subject": shown, "start": {"dateTime": begins}, "end": {"dateTime": ends}, "showAs": free_busy}]:
             began = datetime.fromisoformat(begins[:26]).replace(tzinfo=UTC)
             if (shown, began, free_busy) == (subject, start, show_as):
-                return f"'{shown}', {began:%a} {begins[11:16]} to {ends[11:16]}, {free_busy}"
+                return f"{person.capitalize()} has '{shown}', {began:%a} {begins[11:16]} to {ends[11:16]}, {free_busy}"
     return ""
 
 
-def _shows_nothing(events: list[Json]) -> str:
-    return "" if events else "the event is gone"
+def _shows_nothing(seen: Calendars) -> str:
+    return "" if any(seen.values()) else "the event is gone"
 
 
 async def tell(up: Up, say: Callable[[str], None]) -> dict[str, Json]:
@@ -241,7 +284,7 @@ async def tell(up: Up, say: Callable[[str], None]) -> dict[str, Json]:
             result, seen = await story.play(step)
             played.append(result)
             shown = f"Outlook after {result.ms:>4} ms: {seen}" if result.ok else f"NOT in Outlook after {result.ms} ms"
-            say(f"{step.name:>10}  Dynamics: {step.in_dynamics:<72}  {shown}")
+            say(f"{step.name:>13}  Dynamics: {step.in_dynamics:<72}  {shown}")
     counts = up.simulators.cloud.recorder.counts(app=up.app.client_id, after=last)
     return {
         "ok": all(result.ok for result in played),
