@@ -79,15 +79,15 @@ def _given(given: str | None, default: str | None, *, may_be_empty: bool) -> str
     return default
 
 
-def _setting(name: str, parse: Callable[[str], Any], default: str | None = None, *, secret: bool = False) -> Any:
-    return field(metadata={"name": name, "parse": parse, "default": default, "secret": secret})
+def _setting(name: str, parse: Callable[[str], Any], default: str | None = None) -> Any:
+    return field(metadata={"name": name, "parse": parse, "default": default})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The app's settings, typed."""
 
-    storage: str = _setting("AzureWebJobsStorage", _text, "", secret=True)
+    storage: str = _setting("AzureWebJobsStorage", _text, "")
     """Connection string of the storage account; in Azure give `AzureWebJobsStorage__tableServiceUri` instead."""
 
     storage_tables: str = _setting("AzureWebJobsStorage__tableServiceUri", _text, "")
@@ -102,7 +102,7 @@ class Settings:
     client: str = _setting("IDENTITY_CLIENT_ID", _guid)
     """App registration that reads bookings and writes calendars."""
 
-    client_secret: str = _setting("IDENTITY_CLIENT_SECRET", _text, secret=True)
+    client_secret: str = _setting("IDENTITY_CLIENT_SECRET", _text)
     """Its secret. In Azure make it a Key Vault reference."""
 
     authority: str = _setting("IDENTITY_AUTHORITY", _https, "https://login.microsoftonline.com")

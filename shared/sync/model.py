@@ -249,7 +249,7 @@ class Cause(StrEnum):
 class Mark:
     """A durable "booking B may have changed".
 
-    `posts` counts the accepted posts it stands for (R11). A deletion is proof that the row was deleted (R3). A
+    `posts` counts the accepted hints it stands for (R11). A deletion is proof that the row was deleted (R3). A
     hand-over names in `generation` the first generation that no longer lives in this shard (R10). `version` is the row
     version that the post spoke of. `key` is the stored row's key, empty before it is stored.
     """

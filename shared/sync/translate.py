@@ -29,7 +29,6 @@ class Policy:
     past: timedelta
     future: timedelta
     is_wanted: Callable[[Booking], bool] = _everything
-    category: str = ""
 
     def is_in_window(self, booking: Booking, now: datetime) -> bool:
         """Whether any part of the booking lies between `past` before and `future` after `now`."""
