@@ -43,8 +43,7 @@ async def dataverse_changes(req: func.HttpRequest, wake: func.Out[typing.List[st
 @app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
 async def drain(shard: func.QueueMessage, wake: func.Out[typing.List[str]]) -> None:  # noqa: UP006 - the worker knows no list[str]
     """A shard was woken: work off its marks. See `shared.sync.engine`."""
-    drained = await (await running()).engine.drain(Shard(shard.get_body().decode()))
-    wake.set(sorted(drained.wake))
+    wake.set(sorted(await (await running()).engine.drain(Shard(shard.get_body().decode()))))
 
 
 @app.function_name("wake_idle")

@@ -69,7 +69,7 @@ def _build(setting: str, node: Any, columns: set[str]) -> Callable[[Mapping[str,
         case ast.Compare(comparator=comparator, left=left, right=right):
             first, second = _build(setting, left, columns), _build(setting, right, columns)
             compare = _COMPARE[type(comparator)]
-            return lambda row: _compare(compare, first(row), second(row))
+            return lambda row: _compare(setting, compare, first(row), second(row))
         case ast.Call(func=ast.Identifier(name=name), args=[text, part]) if name in _TEXT:
             first, second = _build(setting, text, columns), _build(setting, part, columns)
             test = _TEXT[name]
@@ -89,7 +89,7 @@ def _build(setting: str, node: Any, columns: set[str]) -> Callable[[Mapping[str,
     raise SettingsError(f"{setting} uses {type(node).__name__}, which a filter cannot; {_EXAMPLE}")
 
 
-def _compare(compare: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
+def _compare(setting: str, compare: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
     if compare in (operator.lt, operator.le, operator.gt, operator.ge) and (left is None or right is None):
         return False
     try:
@@ -97,7 +97,7 @@ def _compare(compare: Callable[[Any, Any], bool], left: Any, right: Any) -> bool
     except TypeError as error:
         # To answer "no" would take away the events of every booking that the administrator meant.
         kinds = f"{type(left).__name__} with {type(right).__name__}"
-        raise RefusedError(f"SYNC_FILTER compares {kinds} on this booking") from error
+        raise RefusedError(f"{setting} compares {kinds} on this booking") from error
 
 
 def _path(node: Any) -> str:

@@ -110,9 +110,7 @@ class Applier:
             effects.remove.append(intent)
         if intent is None or event is None:
             raise KeysUsedUpError(f"{MOST_GENERATIONS} generations of the event's idempotency key are used up")
-        if action.predecessor is not None:
-            order = hand_over(intent.booking, intent.generation, self._clock.now())
-            await self._put_marks(action.predecessor, (order,), effects)
+        await self._hand_over(intent, effects)
         if action.replaces is not None:
             effects.remove.append(action.replaces)
         if event in effects.created:
@@ -173,9 +171,7 @@ class Applier:
             written_at=self._clock.now(),
         )
         await self._take_claim(seen.claim, link)
-        if link.predecessor is not None:
-            order = hand_over(link.booking, link.generation, self._clock.now())
-            await self._put_marks(link.predecessor, (order,), effects)
+        await self._hand_over(link, effects)
         self._take_over(link, action.event, effects)
         effects.done.append("adopt_event")
 
@@ -205,27 +201,24 @@ class Applier:
         What this worker has read of the booking may be older than what another has written into the event meanwhile, so
         nothing is written now. A base without a booking's side makes the next decision compare with the event.
         """
-        taken = replace(
-            link,
-            event=event.id,
-            etag=event.etag,
-            base=Base(booking={}, event=event.content.fingerprints()),
-            start=event.content.start,
-            end=event.content.end,
-            written_at=self._clock.now(),
-            predecessor=None,
-        )
-        effects.save.append(taken)
+        base = Base(booking={}, event=event.content.fingerprints())
+        effects.save.append(replace(self._linked(link, event), base=base))
         effects.look_again = True
 
     def _confirmed(self, link: Link, event: Event, content: Content, seen: Snapshot) -> Link:
         """The link as it stands after a write: everything about the event is what the service returned."""
         return replace(
+            self._linked(link, event),
+            version=seen.booking.version if seen.booking is not None else link.version,
+            base=Base(booking=content.fingerprints(), event=event.content.fingerprints()),
+        )
+
+    def _linked(self, link: Link, event: Event) -> Link:
+        """The link with everything about the event; by then its predecessor was told."""
+        return replace(
             link,
             event=event.id,
             etag=event.etag,
-            version=seen.booking.version if seen.booking is not None else link.version,
-            base=Base(booking=content.fingerprints(), event=event.content.fingerprints()),
             start=event.content.start,
             end=event.content.end,
             written_at=self._clock.now(),
@@ -246,9 +239,7 @@ class Applier:
                 with suppress(GoneError):
                     event = await self._events.get_event(link.mailbox, link.event)
                     await self._events.delete_event(link.mailbox, event.id, event.etag)
-        if link.predecessor is not None:
-            order = hand_over(link.booking, link.generation, self._clock.now())
-            await self._put_marks(link.predecessor, (order,), effects)
+        await self._hand_over(link, effects)
         effects.remove.append(link)
         effects.done.append("delete_event")
 
@@ -270,6 +261,12 @@ class Applier:
         now = self._clock.now()
         nobody = Claim(booking=seen.booking_id, generation=0, mailbox=MailboxId(""), claimed_at=now)
         await self._store.save_claim(replace(claim or nobody, retired_at=now))
+
+    async def _hand_over(self, link: Link, effects: Effects) -> None:
+        """Tell the mailbox of the previous generation, if there is one, to give up its event (R10)."""
+        if link.predecessor is not None:
+            order = hand_over(link.booking, link.generation, self._clock.now())
+            await self._put_marks(link.predecessor, (order,), effects)
 
     async def _put_marks(self, mailbox: MailboxId, marks: Sequence[Mark], effects: Effects) -> None:
         shard = shard_of(mailbox, self._shards)

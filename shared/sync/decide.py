@@ -34,8 +34,6 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     """
     facts = Facts(snapshot, policy)
     plan = next(row for row in TABLE if row.applies(facts)).plan(facts)
-    if plan.reason is Reason.UNDER_WAY:
-        return plan
     leftovers = tuple(DeleteEvent(link=link) for link in facts.stale)
     if not leftovers:
         return plan
@@ -84,34 +82,25 @@ def _forward(facts: Facts) -> Plan:
 
 def _create(facts: Facts) -> Plan:
     """A first event, or once more the POST of an intent: it keeps its generation, so that it cannot double (R2)."""
-    intent = facts.link
-    create = CreateEvent(
-        mailbox=facts.mailbox,
-        generation=intent.generation if intent is not None else facts.next_generation,
-        content=facts.content,
-        intent=intent,
-        predecessor=intent.predecessor if intent is not None else None,
-    )
+    create = _create_anew(facts)
+    if facts.link is not None:
+        create = replace(
+            create, generation=facts.link.generation, intent=facts.link, predecessor=facts.link.predecessor
+        )
     return Plan(reason=Reason.CREATED, outcome=Outcome.APPLIED, actions=(create,))
 
 
+def _create_anew(facts: Facts) -> CreateEvent:
+    return CreateEvent(mailbox=facts.mailbox, generation=facts.next_generation, content=facts.content)
+
+
 def _reassign(facts: Facts) -> Plan:
-    create = CreateEvent(
-        mailbox=facts.mailbox,
-        generation=facts.next_generation,
-        content=facts.content,
-        predecessor=facts.holder,
-    )
+    create = replace(_create_anew(facts), predecessor=facts.holder)
     return Plan(reason=Reason.REASSIGNED, outcome=Outcome.APPLIED, actions=(create,))
 
 
 def _restore(facts: Facts) -> Plan:
-    create = CreateEvent(
-        mailbox=facts.mailbox,
-        generation=facts.next_generation,
-        content=facts.content,
-        replaces=facts.link,
-    )
+    create = replace(_create_anew(facts), replaces=facts.link)
     return Plan(reason=Reason.RESTORED, outcome=Outcome.APPLIED, actions=(create,))
 
 

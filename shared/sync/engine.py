@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
@@ -47,13 +47,6 @@ MOST_DECISIONS = 4
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drained:
-    """What a drain leaves to do: the shards to wake."""
-
-    wake: frozenset[Shard] = frozenset()
-
-
 class Engine:
     """Works off the marks of shards. Any number of engines may work on one storage."""
 
@@ -81,11 +74,14 @@ class Engine:
             events=events, store=store, clock=clock, organization=policy.organization, shards=shards
         )
 
-    async def drain(self, shard: Shard) -> Drained:
-        """Work off the due marks of `shard` for at most a slice; a shard that is being worked on is left alone."""
+    async def drain(self, shard: Shard) -> frozenset[Shard]:
+        """Work off the due marks of `shard` for at most a slice, and give the shards to wake.
+
+        A shard that is being worked on is left alone.
+        """
         lease = await self._store.acquire(shard, self._worker, self._clock.now())
         if lease is None:
-            return Drained()
+            return frozenset()
         wake: set[Shard] = set()
         end = self._clock.now() + SLICE
         more = True
@@ -98,7 +94,7 @@ class Engine:
             asked_again = await self._release(lease)
         if more or asked_again:
             wake.add(shard)
-        return Drained(wake=frozenset(wake))
+        return frozenset(wake)
 
     async def _release(self, lease: Lease) -> bool:
         """Give the lease back; when the storage does not answer it runs out by itself."""

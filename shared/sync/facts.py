@@ -169,10 +169,11 @@ class Facts:
         """The links here whose events have to go because the claim has moved on (R10).
 
         A confirmed one goes when the new holder says so with a hand-over, not earlier. An intent that lost its claim
-        goes at once, and so does what a removal left behind that came as far as the tombstone.
+        goes at once, and so does what a removal left behind that came as far as the tombstone. None goes while a create
+        may be under way.
         """
         claim = self.seen.claim
-        if claim is None:
+        if claim is None or self.under_way_until is not None:
             return ()
         told = max((mark.generation for mark in self.seen.marks if mark.cause is Cause.HANDED_OVER), default=0)
         return tuple(

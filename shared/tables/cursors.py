@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared.sync.pull import Cursor
-from shared.tables.tables import Insert, Replace, Stored, Tables, Value
+from shared.tables.tables import Stored, Tables, Value, write_as_read
 
 PARTITION = "cursors"
 FORMAT = 1
@@ -40,8 +40,7 @@ class TableCursors:
             "search": cursor.search,
             "horizon": cursor.horizon.isoformat() if cursor.horizon is not None else "",
         }
-        write = Replace(cursor.name, values, cursor.row) if cursor.row else Insert(cursor.name, values)
-        [etag] = await self._tables.transact(PARTITION, [write])
+        [etag] = await self._tables.transact(PARTITION, [write_as_read(cursor.name, values, cursor.row)])
         return replace(cursor, row=etag)
 
 

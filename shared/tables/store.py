@@ -50,6 +50,7 @@ from shared.tables.tables import (
     Stored,
     Tables,
     Value,
+    write_as_read,
 )
 
 LEASE_TIME = timedelta(seconds=40)
@@ -145,7 +146,7 @@ class TableStore:
     async def save_claim(self, claim: Claim) -> Claim:
         """Write the claim if its row is as it was read, or still absent."""
         values = _claim_values(claim)
-        write = Replace(claim.booking, values, claim.row) if claim.row else Insert(claim.booking, values)
+        write = write_as_read(claim.booking, values, claim.row)
         [etag] = await self._tables.transact(_claim_partition(claim.booking), [write])
         return _claim(Stored(claim.booking, values, etag))
 
@@ -157,7 +158,7 @@ class TableStore:
         Only a booking with more marks than a transaction holds takes several: plain hints go first, so that a crash in
         between leaves behind what has to be done, and above all every proof of a deletion (R3).
         """
-        operations: list[Operation] = [_link_write(link) for link in commit.save]
+        operations = [write_as_read(_link_key(link), _link_values(link), link.row) for link in commit.save]
         operations += [Delete(_link_key(link), link.row) for link in commit.remove]
         operations += [self._new_mark(mark) for mark in commit.deferred]
         operations += self._entry_rows(commit.entry) if commit.entry is not None else []
@@ -175,11 +176,6 @@ class TableStore:
         if entry.outcome in _NEEDS_A_LOOK:
             rows.append(Insert(f"dead:{tail}", values))
         return rows
-
-    async def journal(self, shard: Shard, month: datetime, booking: BookingId | None = None) -> list[dict[str, Value]]:
-        """The entries of a month, of one booking or of all, oldest first for each booking."""
-        prefix = f"journal:{month:%Y-%m}:{booking + ':' if booking else ''}"
-        return [dict(row.values) for row in await self._tables.query(shard, prefix, prefix + _AFTER)]
 
     # Routing.
 
@@ -269,11 +265,6 @@ def _mark(stored: Stored) -> Mark:
 
 def _link_key(link: Link) -> str:
     return f"link:{link.booking}:{link.generation:06d}"
-
-
-def _link_write(link: Link) -> Operation:
-    key, values = _link_key(link), _link_values(link)
-    return Replace(key, values, link.row) if link.row else Insert(key, values)
 
 
 def _link_values(link: Link) -> dict[str, Value]:

@@ -64,6 +64,11 @@ class Delete:
 type Operation = Insert | Put | Replace | Delete
 
 
+def write_as_read(row: str, values: Mapping[str, Value], etag: str) -> Operation:
+    """Write a row that must still be as it was read: with that etag, or, without one, absent."""
+    return Replace(row, values, etag) if etag else Insert(row, values)
+
+
 class Tables(Protocol):
     """One table. Every method may raise `TransientError` when the storage does not answer."""
 

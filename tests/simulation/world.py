@@ -242,12 +242,12 @@ class World:
 
     async def _drain(self, shard: Shard) -> None:
         try:
-            drained = await self.app.engine.drain(shard)
+            wake = await self.app.engine.drain(shard)
         except (BaseExceptionGroup, Crash):
             if not self.fuse.is_blown:
                 raise
         else:
-            self.wake(*sorted(drained.wake))
+            self.wake(*sorted(wake))
         finally:
             self.running -= {asyncio.current_task()}
 
