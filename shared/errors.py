@@ -9,8 +9,8 @@ BookingSyncError
 │   └── UnavailableError      the service or the storage is down for now
 ├── OutcomeUnknownError       a write was sent and no answer came: look before repeating it
 ├── PreconditionError         somebody else was faster: take a new snapshot and decide again
-├── GoneError                 the row, the event or the mailbox does not exist (any more)
-│   └── MailboxGoneError      the whole mailbox cannot be reached: no licence, deleted, on premises
+├── GoneError                 the row or the event does not exist (any more)
+├── MailboxGoneError          the whole mailbox cannot be reached, which says nothing about an event in it (R3)
 ├── CursorExpiredError        a place in a feed of changes cannot be returned to: read from the start
 ├── DuplicateError            the service knows this idempotency key already and names what it made
 └── RefusedError              the service says no: permanent until somebody changes something
@@ -86,11 +86,11 @@ class PreconditionError(BookingSyncError):
 class GoneError(BookingSyncError):
     """What was asked for does not exist (any more)."""
 
-    next_step = "Check whether the booking, its event or the mailbox was deleted on purpose."
+    next_step = "Check whether the booking or its event was deleted on purpose."
 
 
-class MailboxGoneError(GoneError):
-    """The mailbox as a whole cannot be reached."""
+class MailboxGoneError(BookingSyncError):
+    """The mailbox as a whole cannot be reached: no licence, deleted, on premises."""
 
     next_step = "Give the user an Exchange Online mailbox, or take the resource out of the filter."
 

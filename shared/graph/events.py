@@ -94,8 +94,6 @@ class GraphEvents:
         """Delete the event if it still has `etag`; one that is gone counts as deleted."""
         try:
             await self._call("DELETE", _event(mailbox, event), None, etag)
-        except MailboxGoneError:
-            raise
         except GoneError:
             return
 

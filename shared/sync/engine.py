@@ -157,8 +157,6 @@ class Engine:
                 if lost_answers > 1:
                     raise
                 seen = await self._look_again(seen)
-            except MailboxGoneError:
-                raise
             except GoneError:
                 seen = await self._prove_gone(seen)
             else:
@@ -199,8 +197,6 @@ class Engine:
             return fresh
         try:
             return replace(fresh, event=await self._events.get_event(link.mailbox, link.event))
-        except MailboxGoneError:
-            raise
         except GoneError:
             return await self._prove_gone(fresh)
 
