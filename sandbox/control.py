@@ -20,14 +20,18 @@ LONGEST_WAIT = 60.0
 type Seed = Callable[[str], None]
 """Fills the empty cloud with the named organisation. Raises `ValueError` when it cannot."""
 
+type Repeat = Callable[[str, int], int]
+"""Sends all webhook posts again, in an order and by a seed; gives their number. Raises `ValueError` for the order."""
+
 
 class Control:
     """Answers the control plane's operations; wrong input gets a 400 with `{"error": ...}` saying what is wrong."""
 
-    def __init__(self, cloud: Cloud, *, seed: Seed, reset: Callable[[], None] | None = None) -> None:
+    def __init__(self, cloud: Cloud, *, seed: Seed, repeat: Repeat, reset: Callable[[], None] | None = None) -> None:
         """Steer `cloud`; `reset` forgets everything, and is `cloud.reset` unless there is more to forget."""
         self._cloud = cloud
         self._seed = seed
+        self._repeat = repeat
         self._reset = reset or cloud.reset
         self._router = Router(
             [
@@ -37,6 +41,7 @@ class Control:
                 Route("GET", "/faults", self._get_faults),
                 Route("POST", "/faults", self._post_faults),
                 Route("DELETE", "/faults", self._delete_faults),
+                Route("POST", "/posts", self._post_posts),
                 Route("GET", "/requests", self._get_requests),
                 Route("DELETE", "/requests", self._delete_requests),
                 Route("GET", "/clock", self._get_clock),
@@ -86,6 +91,17 @@ class Control:
     async def _delete_faults(self, _request: Request) -> Response:
         self._cloud.faults.clear()
         return Response(status=204)
+
+    async def _post_posts(self, request: Request) -> Response:
+        """Have every webhook post sent once more: `{"order": "same" | "reversed" | "shuffled", "seed": 0}`.
+
+        Answers how many there are; they are on their way then.
+        """
+        wanted = _object(request, {"order", "seed"})
+        order, seed = wanted.get("order", "same"), wanted.get("seed", 0)
+        if type(seed) is not int:
+            raise ValueError("'seed' must be a whole number")
+        return Response.of_json(202, {"posts": self._repeat(order, seed)})
 
     async def _get_requests(self, request: Request) -> Response:
         """The calls after number `after` by application `app`; waits up to `wait` seconds for an answered one."""

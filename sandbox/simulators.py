@@ -53,7 +53,7 @@ class Simulators:
         self.entra = Entra(self.cloud, self.directory)
         self.graph = Graph(self.cloud, self.directory, self.entra.tokens)
         self.dataverse = Dataverse(self.cloud, self.directory, self.entra.tokens)
-        self.control = Control(self.cloud, seed=self.seed, reset=self.reset)
+        self.control = Control(self.cloud, seed=self.seed, repeat=self.dataverse.webhooks.repeat, reset=self.reset)
         for service in (self.entra, self.graph, self.dataverse):
             self.cloud.add(service)
         self._ports = dict(ports or {})

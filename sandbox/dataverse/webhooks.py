@@ -6,13 +6,14 @@ connection is final is unverified.
 
 Faults for the service `webhook`, beyond those for all calls: `lose` (the job succeeds, nothing arrives), `duplicate`
 (sent twice), `hold` (kept until `Webhooks.release`), `reorder` (goes behind all posts that wait). The settings
-`webhook.*` say how posts travel.
+`webhook.*` say how posts travel, and `Webhooks.repeat` sends everything once more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -52,6 +53,9 @@ IN_PROGRESS: Mapping[str, Value] = {"statecode": 2, "statuscode": 20}
 SUCCEEDED: Mapping[str, Value] = {"statecode": 3, "statuscode": 30}
 FAILED: Mapping[str, Value] = {"statecode": 3, "statuscode": 31}
 NO_ANSWER = 0
+MOST_REMEMBERED = 1000
+"""How many posts can be sent again: of more, the oldest are forgotten."""
+ORDERS = ("same", "reversed", "shuffled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,7 @@ class Webhooks:
         self._workers: set[asyncio.Task[None]] = set()
         self._pending: deque[Post] = deque()
         self._held: list[Post] = []
+        self._sent: dict[str, Post] = {}
         self.delivery = Delivery(cloud.settings)
         cloud.faults.declare("lose", "duplicate", "hold", "reorder")
 
@@ -87,6 +92,7 @@ class Webhooks:
         self._workers.clear()
         self._pending.clear()
         self._held.clear()
+        self._sent.clear()
         self.delivery.reset()
 
     async def close(self) -> None:
@@ -105,6 +111,22 @@ class Webhooks:
         released, self._held = self._held, []
         self._enqueue(released)
         return len(released)
+
+    def repeat(self, order: str, seed: int = 0) -> int:
+        """Send once more whatever was sent, each post once and as it was; returns how many there are.
+
+        `order` is one of `ORDERS`; `seed` decides the shuffled one. Posts that were lost on their way were never sent.
+        Raises `ValueError` for another order.
+        """
+        if order not in ORDERS:
+            raise ValueError(f"'order' must be one of: {', '.join(ORDERS)}")
+        posts = [replace(post, due_at=BEFORE_THE_SANDBOX) for post in self._sent.values()]
+        if order == "reversed":
+            posts.reverse()
+        elif order == "shuffled":
+            random.Random(seed).shuffle(posts)  # noqa: S311 - a reproducible order
+        self._enqueue(posts)
+        return len(posts)
 
     def tell(self, operation: Operation) -> None:
         """Make a job for every step that `operation` fires."""
@@ -241,10 +263,16 @@ class Webhooks:
             call.fault = rule.do
             self._cloud.recorder.finish(call, NO_ANSWER)
             return 202
+        self._remember(post)
         status = await self._send(post)
         if rule is not None:
             await self._send(post, fault=rule.do)
         return status
+
+    def _remember(self, post: Post) -> None:
+        self._sent.setdefault(post.job.id, post)
+        if len(self._sent) > MOST_REMEMBERED:
+            del self._sent[next(iter(self._sent))]
 
     async def _send(self, post: Post, fault: str = "") -> int:
         call = self._log(post)

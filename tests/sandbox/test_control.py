@@ -20,12 +20,19 @@ class Panel:
 
     def __init__(self, cloud: Cloud) -> None:
         self.seeded: list[str] = []
-        self._control = Control(cloud, seed=self._seed)
+        self.repeated: list[tuple[str, int]] = []
+        self._control = Control(cloud, seed=self._seed, repeat=self._repeat)
 
     def _seed(self, organization: str) -> None:
         if organization != "contoso":
             raise ValueError(f"unknown organization '{organization}'")
         self.seeded.append(organization)
+
+    def _repeat(self, order: str, seed: int) -> int:
+        if order == "sideways":
+            raise ValueError("'order' cannot be that")
+        self.repeated.append((order, seed))
+        return 3
 
     async def call(self, method: str, url: str, body: Json = None) -> Response:
         content = b"" if body is None else json.dumps(body).encode()
@@ -69,6 +76,13 @@ async def test_faults_come_and_go(panel: Panel, app: App) -> None:
     assert [found["hits"] for found in (await panel.call("GET", "/faults")).json()["faults"]] == [1, 0]
     assert (await panel.call("DELETE", "/faults")).status == 204
     assert (await panel.call("GET", "/faults")).json() == {"faults": []}
+
+
+async def test_posts_are_sent_once_more_in_the_wanted_order(panel: Panel) -> None:
+    for wanted in ({}, {"order": "shuffled", "seed": 7}):
+        answer = await panel.call("POST", "/posts", wanted)
+        assert (answer.status, answer.json()) == (202, {"posts": 3})
+    assert panel.repeated == [("same", 0), ("shuffled", 7)]
 
 
 async def test_requests_are_listed_and_counted_by_application(panel: Panel, app: App, cloud: Cloud) -> None:
@@ -127,6 +141,9 @@ async def test_settings_are_shown_and_changed(panel: Panel, cloud: Cloud) -> Non
         ("POST", "/faults", {"do": "drop", "times": "twice"}, "'times'"),
         ("POST", "/faults", {"do": "drop", "path": 5}, "'path'"),
         ("POST", "/faults", "drop", "JSON object"),
+        ("POST", "/posts", {"order": "sideways"}, "'order'"),
+        ("POST", "/posts", {"seed": "1"}, "'seed'"),
+        ("POST", "/posts", {"times": 2}, "times"),
         ("GET", "/requests?after=soon", None, "'after'"),
         ("GET", "/requests?wait=-1", None, "'wait'"),
         ("GET", "/requests?wait=nan", None, "'wait'"),
@@ -148,7 +165,7 @@ async def test_wrong_input_is_named(
     answer = await panel.call(method, url, body)
     assert answer.status == 400
     assert named in answer.json()["error"]
-    assert (cloud.faults.rules, panel.seeded) == ((), [])
+    assert (cloud.faults.rules, panel.seeded, panel.repeated) == ((), [], [])
 
 
 async def test_unknown_operations_are_named(panel: Panel) -> None:

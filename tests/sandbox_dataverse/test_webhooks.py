@@ -14,6 +14,7 @@ from sandbox.dataverse.operations import Operation
 from sandbox.dataverse.pipeline import Pipeline, PluginAborted
 from sandbox.dataverse.routes import ORGANIZATION_ID, Dataverse
 from sandbox.dataverse.schema import Reference
+from sandbox.dataverse.webhooks import MOST_REMEMBERED
 from sandbox.directory import known_id
 from sandbox.http import Json, Request, Response
 from sandbox.install import Registration, register_webhooks
@@ -370,6 +371,56 @@ async def test_a_held_post_goes_when_it_is_released(
     assert dataverse.webhooks.release() == 1
     await dataverse.webhooks.quiet()
     assert len(receiver.posts) == 2
+
+
+@pytest.mark.parametrize(
+    ("order", "durations"), [("same", [0, 1, 2, 3]), ("reversed", [3, 2, 1, 0]), ("shuffled", [1, 2, 3, 0])]
+)
+async def test_everything_that_was_sent_can_be_sent_once_more(
+    *,
+    planner: Client,
+    booking: str,
+    receiver: Receiver,
+    dataverse: Dataverse,
+    cloud: Cloud,
+    order: str,
+    durations: list[int],
+) -> None:
+    cloud.faults.add(
+        [{"service": "webhook", "do": "duplicate", "after": 1}, {"service": "webhook", "do": "lose", "after": 3}]
+    )
+    for number in range(5):
+        await planner.patch(booking, {"duration": number})
+    await dataverse.webhooks.quiet()
+    sent = {post.body: post for post in receiver.posts}
+    for _ in range(2):
+        receiver.posts.clear()
+        assert dataverse.webhooks.repeat(order, seed=3) == len(sent) == 5
+        await dataverse.webhooks.quiet()
+        assert all(post == sent[post.body] for post in receiver.posts)
+        again = [by_key(by_key(body["InputParameters"])["Target"]["Attributes"]) for body in receiver.bodies]
+        assert [values["duration"] for values in again if values["duration"] != 90] == durations
+    dataverse.reset()
+    assert dataverse.webhooks.repeat(order) == 0
+
+
+async def test_of_too_many_posts_the_oldest_are_forgotten(
+    planner: Client, booking: str, dataverse: Dataverse, receiver: Receiver
+) -> None:
+    for number in range(MOST_REMEMBERED):
+        await planner.patch(booking, {"duration": number})
+    await dataverse.webhooks.quiet()
+    create, *rest = receiver.posts
+    receiver.posts.clear()
+    assert dataverse.webhooks.repeat("same") == MOST_REMEMBERED
+    await dataverse.webhooks.quiet()
+    assert create not in rest
+    assert receiver.posts == rest
+
+
+async def test_an_order_that_does_not_exist_is_refused(dataverse: Dataverse) -> None:
+    with pytest.raises(ValueError, match="same, reversed, shuffled"):
+        dataverse.webhooks.repeat("sideways")
 
 
 async def test_a_fault_answers_in_the_receivers_place(
