@@ -59,15 +59,18 @@ class Cloud:
         """A fresh GUID from the cloud's seed."""
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
-    async def serve(self, name: str, request: Request, *, inner: bool = False) -> Response:
-        """Pass one call to the service `name`: logged, with the faults in force, errors in the service's shape."""
+    async def serve(self, name: str, request: Request, *, within: Call | None = None) -> Response:
+        """Pass one call to the service `name`: logged, with the faults in force, errors in the service's shape.
+
+        `within` is the batch that the call is a part of.
+        """
         service = self.services[name]
         call = self.recorder.start(
             self.clock.now(),
             name,
             request.method,
             request.path,
-            inner=inner,
+            within=within,
             envelope=service.is_envelope(request),
         )
         call.app = app_of(request)

@@ -9,13 +9,15 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One logged call. `inner` tells a part of a batch from an HTTP request of its own.
+    """One logged call. `inner` tells a part of a batch from a request of its own; `batch` is its envelope's number.
 
-    An answered call without a status is one whose connection was broken by a fault.
+    An answered call without a status is one whose connection was broken by a fault. `limit` names the limit under which
+    the service refused the call; it is empty when a fault made up the refusal.
     """
 
     number: int
@@ -26,11 +28,18 @@ class Call:
     app: str = ""
     mailbox: str = ""
     inner: bool = False
+    batch: int = 0
     envelope: bool = False
     answered: bool = False
     status: int = 0
     fault: str = ""
+    limit: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the call was one too many: a limit refused it, or a fault made it look so."""
+        return bool(self.limit) or (self.fault == "refuse" and self.status == HTTPStatus.TOO_MANY_REQUESTS)
 
     def as_json(self) -> dict[str, object]:
         """The entry as the control plane prints it."""
@@ -47,10 +56,19 @@ class Recorder:
         self._grown = asyncio.Event()
 
     def start(
-        self, at: datetime, service: str, method: str, path: str, *, inner: bool = False, envelope: bool = False
+        self, at: datetime, service: str, method: str, path: str, *, within: Call | None = None, envelope: bool = False
     ) -> Call:
-        """Log the arrival of a call; its status is filled in by `finish`."""
-        call = Call(number=self._next, at=at, service=service, method=method, path=path, inner=inner, envelope=envelope)
+        """Log the arrival of a call, or of a part of the batch `within`; its status is filled in by `finish`."""
+        call = Call(
+            number=self._next,
+            at=at,
+            service=service,
+            method=method,
+            path=path,
+            inner=within is not None,
+            batch=within.number if within else 0,
+            envelope=envelope,
+        )
         self._next += 1
         self.calls.append(call)
         return call
@@ -85,12 +103,16 @@ class Recorder:
         self.calls.clear()
 
     def counts(self, *, app: str | None = None, after: int = 0) -> dict[str, dict[str, int]]:
-        """Requests by service: `http` counts requests on the wire, `logical` counts operations (a batch's parts)."""
+        """Requests by service: `http` counts requests on the wire, `logical` counts operations (a batch's parts).
+
+        `refused` counts the calls of either kind that were one too many; repeating them is another operation.
+        """
         totals: dict[str, dict[str, int]] = {}
         for call in self.after(after):
             if app is not None and call.app != app:
                 continue
-            total = totals.setdefault(call.service, {"http": 0, "logical": 0})
+            total = totals.setdefault(call.service, {"http": 0, "logical": 0, "refused": 0})
             total["http"] += not call.inner
             total["logical"] += not call.envelope
+            total["refused"] += call.is_refused
         return totals

@@ -18,6 +18,23 @@ class Setting:
     meaning: str
 
 
+def flag(default: bool, meaning: str) -> Setting:  # noqa: FBT001 - the value of the switch
+    """A switch that is on or off."""
+    return Setting(
+        default=default, accepts=lambda value: isinstance(value, bool), values="true or false", meaning=meaning
+    )
+
+
+def limit(default: int, meaning: str) -> Setting:
+    """A limit that can be changed or taken away."""
+    return Setting(
+        default=default,
+        accepts=lambda value: value is None or (type(value) is int and value > 0),
+        values="null for no limit, or a whole number above 0",
+        meaning=meaning,
+    )
+
+
 class Settings:
     """The switches that the services have declared, by name (`graph.transaction_memory`)."""
 
@@ -32,6 +49,11 @@ class Settings:
 
     def __getitem__(self, name: str) -> Json:
         return self._changed.get(name, self.declared[name].default)
+
+    def limit(self, name: str) -> float:
+        """A limit's present value; infinite when it was taken away."""
+        value = self[name]
+        return float("inf") if value is None else float(value)
 
     def change(self, values: Json) -> None:
         """Set switches. Raises `ValueError` naming what is wrong, and then changes none."""

@@ -54,20 +54,22 @@ class _ChangeSetFailedError(Exception):
 class Batch:
     """Takes envelopes apart, has their parts served, and packs the answers."""
 
-    def __init__(self, state: State, serve: Serve, new_id: Callable[[], str]) -> None:
-        """`serve` answers one inner request."""
+    def __init__(self, state: State, new_id: Callable[[], str]) -> None:
+        """Change sets are transactions on `state`."""
         self._state = state
-        self._serve = serve
         self._new_id = new_id
 
-    async def answer(self, visit: Visit) -> Response:
-        """The answer to the whole envelope."""
+    async def answer(self, visit: Visit, serve: Serve) -> Response:
+        """The answer to the whole envelope; `serve` answers one part."""
         items = [self._item(visit, head, body) for head, body in _split(visit.request.header("content-type"), visit)]
         if sum(len(item) if isinstance(item, list) else 1 for item in items) > LARGEST_BATCH:
             raise errors.refuse(400, "", f"The number of requests in a batch must not exceed {LARGEST_BATCH}.")
         boundary, status, pieces = f"batchresponse_{self._new_id()}", 200, []
         for item in items:
-            answered = await (self._change_set(visit, item) if isinstance(item, list) else self._single(item))
+            if isinstance(item, list):
+                answered = await self._change_set(visit, item, serve)
+            else:
+                answered = await self._single(item, serve)
             if answered is None:
                 return DROPPED
             pieces.append(answered.text)
@@ -107,14 +109,14 @@ class Batch:
             raise _malformed("a batch must not hold another one")
         return Part(content_id=head.get("content-id", ""), request=request)
 
-    async def _single(self, part: Part) -> Answered | None:
-        answer = await self._serve(part.request)
+    async def _single(self, part: Part, serve: Serve) -> Answered | None:
+        answer = await serve(part.request)
         return None if answer.dropped else Answered(status=answer.status, text=self._written(part, answer))
 
-    async def _change_set(self, visit: Visit, parts: list[Part]) -> Answered | None:
+    async def _change_set(self, visit: Visit, parts: list[Part], serve: Serve) -> Answered | None:
         try:
             with self._state.transaction():
-                texts = await self._all_or_nothing(visit, parts)
+                texts = await self._all_or_nothing(visit, parts, serve)
         except _ChangeSetFailedError as failed:
             if failed.answer.dropped:
                 return None
@@ -124,7 +126,7 @@ class Batch:
         head = f"Content-Type: multipart/mixed; boundary={boundary}\r\n\r\n".encode()
         return Answered(status=200, text=head + _join(boundary, texts))
 
-    async def _all_or_nothing(self, visit: Visit, parts: list[Part]) -> list[bytes]:
+    async def _all_or_nothing(self, visit: Visit, parts: list[Part], serve: Serve) -> list[bytes]:
         ids = [part.content_id for part in parts]
         if len(set(ids)) != len(ids) or not all(ids):
             raise _malformed("the parts of a change set need Content-ID values of their own")
@@ -133,7 +135,7 @@ class Batch:
         for part in parts:
             if part.request.method == "GET":
                 raise _malformed("a change set must not hold GET requests")
-            answer = await self._serve(_resolved(visit, part.request, addresses))
+            answer = await serve(_resolved(visit, part.request, addresses))
             if answer.dropped or answer.status >= HTTPStatus.BAD_REQUEST:
                 raise _ChangeSetFailedError(answer)
             addresses[part.content_id] = answer.headers.get("OData-EntityId", "")

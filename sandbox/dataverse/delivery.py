@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sandbox.settings import Setting, Settings
+from sandbox.settings import Setting, Settings, flag
 
 DELAY, SHUFFLE, IN_FLIGHT = "webhook.delay_seconds", "webhook.shuffle", "webhook.in_flight"
 SETTINGS = {
@@ -14,12 +14,7 @@ SETTINGS = {
         values="a number of seconds, a year at most",
         meaning="how long a system job waits before its post goes",
     ),
-    SHUFFLE: Setting(
-        default=False,
-        accepts=lambda value: isinstance(value, bool),
-        values="true or false",
-        meaning="whether posts that wait go in any order",
-    ),
+    SHUFFLE: flag(default=False, meaning="whether posts that wait go in any order"),
     IN_FLIGHT: Setting(
         default=1,
         accepts=lambda value: type(value) is int and value > 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from urllib.parse import urlsplit
 
 from sandbox.cloud import Cloud
@@ -55,7 +56,7 @@ class Dataverse:
         self._tracking = Tracking(cloud, SCHEMA)
         self._changes = Changes(cloud, self.state, self._tracking, ORGANIZATION_ID)
         self._metadata = Metadata(SCHEMA, self._tracking)
-        self._batch = Batch(self.state, lambda inner: cloud.serve(self.name, inner, inner=True), cloud.new_id)
+        self._batch = Batch(self.state, cloud.new_id)
         self.reset()
 
     @property
@@ -117,7 +118,7 @@ class Dataverse:
     async def _answer(self, visit: Visit, segments: tuple[str, ...], call: Call) -> Response:
         method = visit.request.method
         if segments == ("$batch",) and method == "POST":
-            return await self._batch.answer(visit)
+            return await self._batch.answer(visit, partial(self.cloud.serve, self.name, within=call))
         if visit.preferences.continue_on_error:
             raise errors.not_modelled("the preference 'odata.continue-on-error' outside of a batch")
         if visit.preferences.track_changes and not (method == "GET" and segments and segments[0] in SCHEMA.sets):

@@ -37,7 +37,7 @@ from sandbox.graph.state import Calendar, Event, Mailbox, State, is_item_id
 from sandbox.graph.times import read_instant
 from sandbox.graph.writing import changed_content, new_content, read_object
 from sandbox.http import Handler, Json, Response, Route
-from sandbox.settings import Setting
+from sandbox.settings import Setting, flag
 
 LONGEST_VIEW = timedelta(days=5 * 366)
 _OF_ONE = frozenset({"$select", "$expand"})
@@ -57,17 +57,11 @@ SETTINGS = {
         values="400 or 409",
         meaning="the status of ErrorDuplicateTransactionId",
     ),
-    "graph.duplicate_names_event": Setting(
-        default=True,
-        accepts=lambda value: isinstance(value, bool),
-        values="true or false",
-        meaning="whether ErrorDuplicateTransactionId carries @event.existingEventId",
+    "graph.duplicate_names_event": flag(
+        default=True, meaning="whether ErrorDuplicateTransactionId carries @event.existingEventId"
     ),
-    "graph.deleted_events_readable": Setting(
-        default=False,
-        accepts=lambda value: isinstance(value, bool),
-        values="true or false",
-        meaning="whether GET by immutable id finds an event in Deleted Items",
+    "graph.deleted_events_readable": flag(
+        default=False, meaning="whether GET by immutable id finds an event in Deleted Items"
     ),
 }
 TOUCH = "touch"
@@ -123,7 +117,7 @@ class Calendars:
 
     async def _get_calendar(self, context: Context, user: str, calendar: str) -> Response:
         read_options(context.request, frozenset())
-        mailbox = self._mailbox(context, user)
+        mailbox = self._mailbox(user)
         found = _calendar(mailbox, calendar)
         path = (key("users", user), "calendar") if calendar == "" else (key("users", user), "calendars")
         metadata = context.metadata(*path, entity=True)
@@ -131,14 +125,14 @@ class Calendars:
 
     async def _list_calendars(self, context: Context, user: str) -> Response:
         read_options(context.request, frozenset())
-        mailbox = self._mailbox(context, user)
+        mailbox = self._mailbox(user)
         value = [_calendar_json(mailbox, calendar) for calendar in mailbox.calendars.values()]
         metadata = context.metadata(key("users", user), "calendars")
         return context.answer(200, {"@odata.context": metadata, "value": value})
 
     async def _list(self, context: Context, user: str, calendar: str | None = None) -> Response:
         options = read_options(context.request, _OF_MANY, fields=EVENT_FIELDS, property_fields=PROPERTY_FIELDS)
-        mailbox = self._mailbox(context, user)
+        mailbox = self._mailbox(user)
         events = mailbox.events_of(_calendar(mailbox, calendar))
         return self._page(context, mailbox, options, events, _path(user, calendar, "events"))
 
@@ -147,7 +141,7 @@ class Calendars:
         options = read_options(
             context.request, _OF_MANY, fields=EVENT_FIELDS, property_fields=PROPERTY_FIELDS, others=_WINDOW
         )
-        mailbox = self._mailbox(context, user)
+        mailbox = self._mailbox(user)
         begin, end = _window(options)
         events = [
             event
@@ -171,7 +165,7 @@ class Calendars:
     async def _get(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
         context.refuse_headers("if-match", "if-none-match")
         options = read_options(context.request, _OF_ONE, property_fields=PROPERTY_FIELDS)
-        mailbox = self._mailbox(context, user)
+        mailbox = self._mailbox(user)
         readable = self._cloud.settings["graph.deleted_events_readable"]
         found = self._event(mailbox, event, calendar, among_deleted=readable)
         return self._answer(context, mailbox, found, options, path=_path(user, calendar, "events"))
@@ -179,7 +173,7 @@ class Calendars:
     async def _create(self, context: Context, user: str, calendar: str | None = None) -> Response:
         context.refuse_headers("if-match", "if-none-match")
         options = read_options(context.request, _OF_ONE, property_fields=PROPERTY_FIELDS)
-        mailbox = self._mailbox(context, user)
+        mailbox = self._mailbox(user)
         where = _calendar(mailbox, calendar)
         content = new_content(read_object(context.request))
         self._refuse_duplicate(context, mailbox, content.transaction_id)
@@ -194,7 +188,7 @@ class Calendars:
     async def _update(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
         context.refuse_headers("if-none-match")
         options = read_options(context.request, _OF_ONE, property_fields=PROPERTY_FIELDS)
-        mailbox = self._mailbox(context, user)
+        mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)
         content = changed_content(found.content, read_object(context.request))
         _check_version(context, found)
@@ -206,7 +200,7 @@ class Calendars:
     async def _delete(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
         context.refuse_headers("if-none-match")
         read_options(context.request, frozenset())
-        mailbox = self._mailbox(context, user)
+        mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)
         _check_version(context, found)
         self._state.delete(mailbox, found, context.at)
@@ -216,7 +210,7 @@ class Calendars:
         """The organizer calls the meeting off; the item goes to Deleted Items (Graph docs, "event: cancel")."""
         context.refuse_headers("if-match", "if-none-match")
         read_options(context.request, frozenset())
-        mailbox = self._mailbox(context, user)
+        mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)
         for name in read_object(context.request) if context.request.body else ():
             if name.lower() != "comment":
@@ -225,12 +219,11 @@ class Calendars:
         self._state.delete(mailbox, found, context.at)
         return Response(status=HTTPStatus.ACCEPTED)
 
-    def _mailbox(self, context: Context, user: str) -> Mailbox:
-        """The mailbox of `user`; the log learns it. Raises `GraphError` for nobody and for accounts without one."""
+    def _mailbox(self, user: str) -> Mailbox:
+        """The mailbox of `user`. Raises `GraphError` for nobody and for accounts without one."""
         account = self._directory.find(user)
         if account is None:
             raise mailbox_user_invalid(user)
-        context.call.mailbox = account.id
         if not account.has_mailbox:
             raise mailbox_missing()
         return self._state.mailbox(account)

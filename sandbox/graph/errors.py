@@ -17,7 +17,7 @@ CONTENT_TYPE = "application/json;odata.metadata=minimal;odata.streaming=true;IEE
 
 
 class GraphError(Exception):
-    """A refusal on its way to the edge; `annotations` stand beside its code and message."""
+    """A refusal on its way to the edge; `annotations` stand beside its code, `inner` inside its `innerError`."""
 
     def __init__(
         self,
@@ -26,6 +26,7 @@ class GraphError(Exception):
         message: str,
         *,
         annotations: Mapping[str, Json] | None = None,
+        inner: Mapping[str, Json] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Word a refusal."""
@@ -34,11 +35,13 @@ class GraphError(Exception):
         self.code = code
         self.message = message
         self.annotations = dict(annotations or {})
+        self.inner = dict(inner or {})
         self.headers = dict(headers or {})
 
     def answer(self, at: datetime, request_id: str, client_request_id: str) -> Response:
         """The refusal as its caller gets it."""
-        inner = {"date": f"{at:%Y-%m-%dT%H:%M:%S}", "request-id": request_id, "client-request-id": client_request_id}
+        ids = {"date": f"{at:%Y-%m-%dT%H:%M:%S}", "request-id": request_id, "client-request-id": client_request_id}
+        inner = {**ids, **self.inner}
         body = {"code": self.code, "message": self.message, **self.annotations, "innerError": inner}
         return Response.of_json(self.status, {"error": body}, {"Content-Type": CONTENT_TYPE, **self.headers})
 
@@ -157,6 +160,27 @@ def directory_access_denied() -> GraphError:
     """The application lacks the directory permission of the operation."""
     return GraphError(
         HTTPStatus.FORBIDDEN, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."
+    )
+
+
+def application_throttled(limit: str, wait: int) -> GraphError:
+    """Exchange has had enough of the application in this mailbox (observed: a refused part of a batch)."""
+    return GraphError(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "ApplicationThrottled",
+        f"Application is over its {limit} limit.",
+        headers={"Content-Type": "application/json", "Retry-After": str(wait)},
+    )
+
+
+def too_many_requests(wait: float) -> GraphError:
+    """Graph's gateway has had enough of the application (Graph docs, "Throttling guidance", sample response)."""
+    return GraphError(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "TooManyRequests",
+        "Please retry again later.",
+        inner={"code": "429", "message": "Please retry after", "status": "429"},
+        headers={"Content-Type": "application/json", "Retry-After": f"{wait:g}"},
     )
 
 

@@ -16,6 +16,7 @@ from sandbox.graph.odata import read_options
 from sandbox.graph.operations import VERSION, Context
 from sandbox.graph.preferences import read_preferences
 from sandbox.graph.state import State
+from sandbox.graph.throttling import Throttle
 from sandbox.graph.users import Users
 from sandbox.http import Request, Response, Route, Router
 from sandbox.recorder import Call
@@ -34,11 +35,15 @@ class Graph:
         self._tokens = tokens
         self.state = State(cloud.random)
         tokens.resources[GRAPH_RESOURCE] = self.name
+        self._throttle = throttle = Throttle(cloud, directory)
         self._router = Router(
             [
                 Route("POST", BATCH, self._batch),
-                *Users(directory).routes(),
-                *Calendars(cloud, directory, self.state).routes(),
+                *(throttle.guarded(route) for route in Users(directory).routes()),
+                *(
+                    throttle.guarded(route, of_outlook=True)
+                    for route in Calendars(cloud, directory, self.state).routes()
+                ),
             ]
         )
 
@@ -75,14 +80,15 @@ class Graph:
         return request.method == "POST" and request.path == VERSION + BATCH
 
     def reset(self) -> None:
-        """Empty all mailboxes."""
+        """Empty all mailboxes, and forget what was counted."""
         self.state.clear()
+        self._throttle.reset()
 
     async def _batch(self, context: Context) -> Response:
         read_options(context.request, frozenset())
 
         async def serve(part: Request) -> Response:
-            return await self._cloud.serve(self.name, part, inner=True)
+            return await self._cloud.serve(self.name, part, within=context.call)
 
         return context.answer(200, await serve_batch(context.request, serve, self._cloud.random))
 

@@ -13,6 +13,9 @@ from sandbox.directory import Account, Application, Directory, known_id
 from sandbox.entra.routes import Entra
 from sandbox.graph.routes import Graph
 from tests.sandbox.apps import ALICE, BOB, ROOM, UNLICENSED, App
+from tests.sandbox.loops import loop_factories
+
+pytest_asyncio_loop_factories = loop_factories
 
 
 @pytest.fixture

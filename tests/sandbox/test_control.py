@@ -90,7 +90,7 @@ async def test_requests_are_listed_and_counted_by_application(panel: Panel, app:
     await cloud.serve("graph", Request.of("GET", "/v1.0/users"))
     seen = (await panel.call("GET", f"/requests?after=0&app={app.application.client_id}")).json()
     assert [(call["number"], call["method"], call["status"]) for call in seen["calls"]] == [(1, "GET", 200)]
-    assert seen["counts"] == {"graph": {"http": 1, "logical": 1}}
+    assert seen["counts"] == {"graph": {"http": 1, "logical": 1, "refused": 0}}
     assert seen["last"] == 2
     assert (await panel.call("GET", "/requests?after=2")).json() == {"calls": [], "counts": {}, "last": 2}
     assert (await panel.call("DELETE", "/requests")).status == 204

@@ -44,7 +44,7 @@ async def test_parts_are_calls_of_their_own(app: App, cloud: Cloud) -> None:
         (True, known_id("user", ALICE)),
         (True, known_id("user", BOB)),
     ]
-    assert cloud.recorder.counts()["graph"] == {"http": 1, "logical": 3}
+    assert cloud.recorder.counts()["graph"] == {"http": 1, "logical": 3, "refused": 0}
 
 
 async def test_part_without_content_has_a_null_body(app: App) -> None:

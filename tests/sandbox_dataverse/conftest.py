@@ -12,7 +12,10 @@ from sandbox.dataverse.routes import Dataverse
 from sandbox.directory import Directory
 from sandbox.entra.routes import Entra
 from sandbox.seed import Contoso, seed_contoso
+from tests.sandbox.loops import loop_factories
 from tests.sandbox_dataverse.clients import BASE, Client, Receiver
+
+pytest_asyncio_loop_factories = loop_factories
 
 
 @pytest.fixture

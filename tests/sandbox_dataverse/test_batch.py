@@ -84,7 +84,7 @@ async def test_parts_are_executed_in_order(planner: Client, contoso: Contoso, bo
     assert [status for status, _, _ in found] == [200, 204, 200, 201]
     assert found[0][2]["name"] == "Boiler service"
     assert found[2][2]["value"][0]["name"] == "New"
-    assert cloud.recorder.counts() == {"dataverse": {"http": 1, "logical": 4}}
+    assert cloud.recorder.counts() == {"dataverse": {"http": 1, "logical": 4, "refused": 0}}
     assert response.body.endswith(b"--\r\n")
     assert b"OData-EntityId: https://" in response.body
 
