@@ -1,7 +1,8 @@
 """`python -m sandbox.functions --app DIR ...`: run a function app.
 
 When all is ready, one line of JSON goes to stdout: the base URL and the keys. The log goes to stderr. SIGTERM and
-SIGINT end it: what runs is finished first. Exit codes: 0 stopped, 1 did not start.
+SIGINT end it: what runs is finished first. Exit codes: 0 stopped, 1 did not start, 3 a function took longer than the
+function timeout: then Azure restarts the worker process, and here the host has to be started again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import TextIO
 from sandbox.functions.host import Host, Options
 from sandbox.functions.http import Keys
 from sandbox.functions.settings import AppSettings, SettingsError
-from sandbox.functions.worker import WorkerError
+from sandbox.functions.worker import WorkerError, WorkerTimeoutError
+
+RESTART = 3
 
 
 def main() -> int:
@@ -27,7 +30,10 @@ def main() -> int:
     options = _options()
     os.chdir(options.app)  # as the platform does
     out, sys.stdout = sys.stdout, sys.stderr  # what the app prints is log
-    return asyncio.run(_run(options, out))
+    code = asyncio.run(_run(options, out))
+    if code == RESTART:
+        os._exit(code)  # a thread of the function that took too long would hold up an orderly exit
+    return code
 
 
 async def _run(options: Options, out: TextIO) -> int:
@@ -40,6 +46,9 @@ async def _run(options: Options, out: TextIO) -> int:
             out.write(json.dumps(ready) + "\n")
             out.flush()
             await host.run(stop)
+    except WorkerTimeoutError as error:
+        sys.stderr.write(f"{error}\n")
+        return RESTART
     except (SettingsError, WorkerError, OSError) as error:
         sys.stderr.write(f"The functions host did not start. {error}\n")
         return 1

@@ -22,7 +22,7 @@ from sandbox.functions.invocations import Invocations
 from sandbox.functions.queues import MESSAGE_LEASE, Queue, QueueListener, Queues, send_output
 from sandbox.functions.settings import AppSettings, HostConfig, SettingsError
 from sandbox.functions.timers import Schedule, StatusFile, Timer
-from sandbox.functions.worker import Function, TypedData, Worker
+from sandbox.functions.worker import Function, TypedData, Worker, WorkerTimeoutError
 
 log = logging.getLogger("Host.Startup")
 
@@ -87,12 +87,18 @@ class Host:
         await self._stop()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop`. A listener that breaks ends the host: half an app is worse than none."""
-        stopped = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait([stopped, *self._listening], return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
+        """Serve until `stop`. A listener that breaks ends the host: half an app is worse than none.
+
+        Raises `WorkerTimeoutError` when a function took too long: whoever runs the host has to start a new one.
+        """
+        ends = [asyncio.create_task(event.wait()) for event in (stop, self._worker.timed_out)]
+        done, _ = await asyncio.wait([*ends, *self._listening], return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
         for task in done:
             task.result()
+        if self._worker.timed_out.is_set():
+            raise WorkerTimeoutError("A function timeout has occurred. The worker process has to be restarted.")
 
     async def _start(self) -> None:
         logs.write_logs(self.config.log_levels, self._worker.running)
@@ -199,7 +205,8 @@ class Host:
         closing = [self._runner.cleanup()] if self._runner else []
         await asyncio.gather(self._finish_listening(), *closing)
         await self._queues.close()
-        self._worker.stop()
+        if not self._worker.timed_out.is_set():  # else its threads may never end
+            self._worker.stop()
 
     async def _finish_listening(self) -> None:
         loop = asyncio.get_running_loop()

@@ -90,6 +90,10 @@ class InvocationError(RuntimeError):
         self.detail = detail
 
 
+class WorkerTimeoutError(WorkerError):
+    """A function took longer than the function timeout: the worker has to be started again, in a new process."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
     """One binding of a function as the runtime indexed it."""
@@ -126,7 +130,9 @@ class Worker:
     def __init__(self, *, timeout: timedelta | None = None) -> None:
         """Let each invocation take at most `timeout`."""
         self.functions: dict[str, Function] = {}
+        self.timed_out = asyncio.Event()
         self._timeout = timeout
+        self._deadlines: set[asyncio.Timeout] = set()
         self._invoked: dict[str, str] = {}
 
     async def start(self, app: Path) -> None:
@@ -168,7 +174,10 @@ class Worker:
         trace_parent: str = "",
         trace_state: str = "",
     ) -> Result:
-        """Call `function` once. Raises `InvocationError` when it fails or takes longer than the function timeout."""
+        """Call `function` once. Raises `InvocationError` when it fails or takes longer than the function timeout.
+
+        As in the platform, a time-out costs all that runs in the worker: `timed_out` is set, and it is of no more use.
+        """
         invocation = str(uuid.uuid4())
         request = Message(
             invocation_id=invocation,
@@ -185,14 +194,13 @@ class Worker:
         token = runtime.invocation_id_cv.set(invocation)
         self._invoked[invocation] = function.name
         try:
-            async with asyncio.timeout(self._timeout.total_seconds() if self._timeout else None):
+            async with asyncio.timeout(self._timeout.total_seconds() if self._timeout else None) as deadline:
+                self._deadlines.add(deadline)
                 answer = await runtime.invocation_request(Message(request=Message(invocation_request=request)))
         except TimeoutError:
-            raise InvocationError(
-                f"Timeout value of {self._timeout} was exceeded by function: {function.name} "
-                "(Azure would restart the worker process now)"
-            ) from None
+            raise self._out_of_time(function) from None
         finally:
+            self._deadlines.discard(deadline)
             runtime.invocation_id_cv.reset(token)
             del self._invoked[invocation]
         if answer.result.status != _SUCCESS:
@@ -202,6 +210,16 @@ class Worker:
             returned=answer.return_value,
             outputs={item.name: item.data for item in answer.output_data or () if item.data},
         )
+
+    def _out_of_time(self, function: Function) -> InvocationError:
+        """The first to be late ends the others."""
+        if self.timed_out.is_set():
+            return InvocationError(f"The worker was restarted while it ran the function: {function.name}")
+        self.timed_out.set()
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                deadline.reschedule(asyncio.get_running_loop().time())
+        return InvocationError(f"Timeout value of {self._timeout} was exceeded by function: {function.name}")
 
 
 def _function(indexed: Message) -> Function:

@@ -44,10 +44,6 @@ def no_response(req: func.HttpRequest) -> str:
 async def broken(req: func.HttpRequest) -> func.HttpResponse:
     raise ValueError("on purpose")
 
-@app.route("endless")
-async def endless(req: func.HttpRequest) -> func.HttpResponse:
-    await asyncio.Event().wait()
-
 @app.route("trace")
 async def trace(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     return func.HttpResponse(context.trace_context.trace_parent + " " + context.function_name)
@@ -73,7 +69,7 @@ async def deleted(req: func.HttpRequest) -> func.HttpResponse:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def host(tmp_path_factory: pytest.TempPathFactory, app_writer: Callable[..., Path]) -> AsyncIterator[HostProcess]:
     work = tmp_path_factory.mktemp("http")
-    app = app_writer(work / "app", APP, {"functionTimeout": "00:00:01"})
+    app = app_writer(work / "app", APP)
     async with HostProcess(app, settings={}, work_dir=work, options=("--function-key=locked=own-key",)) as running:
         yield running
 
@@ -165,12 +161,6 @@ async def test_a_failing_function_is_an_empty_500_and_its_reason_is_logged(
     async with http.get(f"{host.url}/api/broken") as answer:
         assert (answer.status, await answer.text()) == (500, "")
     assert "ValueError: on purpose" in host.log.read_text()
-
-
-async def test_a_function_that_takes_too_long_fails_and_the_log_says_so(host: HostProcess, http: ClientSession) -> None:
-    async with http.get(f"{host.url}/api/endless") as answer:
-        assert answer.status == 500
-    assert "Timeout value of 0:00:01 was exceeded by function: endless" in host.log.read_text()
 
 
 async def test_the_trace_goes_on(host: HostProcess, http: ClientSession) -> None:

@@ -334,6 +334,18 @@ async def test_a_host_that_dies_gives_its_message_back_when_the_lease_ends(
     await settled(storage)
 
 
+async def test_a_message_whose_function_takes_too_long_comes_again_once_the_worker_was_restarted(
+    serve: Any, http: ClientSession, storage: Storage
+) -> None:
+    quick = {"functionTimeout": "00:00:01", "extensions": {"queues": {"maxPollingInterval": "00:00:00.1"}}}
+    host = await serve(SLOW, host_json=quick, settings=storage.settings)
+    await storage.send("x")
+    assert await host.wait() == 3
+    await host.start()
+    assert await seen(host, http, 2) == [{"count": 2}, {"done": True}]
+    await settled(storage)
+
+
 async def test_the_lease_of_a_long_run_is_renewed(serve: Any, http: ClientSession, storage: Storage) -> None:
     host = await serve(
         SLOW.replace("await release.wait()", "await asyncio.sleep(3)"),
