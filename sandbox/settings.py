@@ -25,12 +25,22 @@ def flag(default: bool, meaning: str) -> Setting:  # noqa: FBT001 - the value of
     )
 
 
+def count(default: int, meaning: str) -> Setting:
+    """A number of things, of which there is at least one."""
+    return Setting(
+        default=default,
+        accepts=lambda value: type(value) is int and value > 0,
+        values="a whole number of 1 or more",
+        meaning=meaning,
+    )
+
+
 def limit(default: int, meaning: str) -> Setting:
     """A limit that can be changed or taken away."""
     return Setting(
         default=default,
         accepts=lambda value: value is None or (type(value) is int and value > 0),
-        values="null for no limit, or a whole number above 0",
+        values="null for no limit, or a whole number of 1 or more",
         meaning=meaning,
     )
 

@@ -15,7 +15,7 @@ from sandbox.dataverse.reads import NO_CONTENT
 from sandbox.dataverse.schema import Reference, Table, Value
 from sandbox.dataverse.state import State
 from sandbox.dataverse.visits import Place, Visit
-from sandbox.http import Json, Response
+from sandbox.http import Json, Request, Response
 
 NAMESPACE = "Microsoft.Dynamics.CRM."
 
@@ -89,6 +89,16 @@ class Bulk:
             if with_ids and "@odata.id" in target:
                 target[table.key] = _same_id(table, target.pop("@odata.id"), target)
         return [payload.read_values(self._state.schema, table, target) for target in targets]
+
+
+def rows_in(request: Request) -> int:
+    """How many rows a request writes, for the time that it takes: the targets of a bulk action, one otherwise."""
+    if f"/{NAMESPACE}" not in request.path:
+        return 1
+    try:
+        return max(len(request.json()["Targets"]), 1)
+    except (ValueError, TypeError, KeyError):
+        return 1
 
 
 def _key(table: Table, values: Mapping[str, Value], message: str) -> Reference:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sandbox.settings import Setting, Settings, flag
+from sandbox.settings import Setting, Settings, count, flag
 
 DELAY, SHUFFLE, IN_FLIGHT = "webhook.delay_seconds", "webhook.shuffle", "webhook.in_flight"
 SETTINGS = {
@@ -15,12 +15,7 @@ SETTINGS = {
         meaning="how long a system job waits before its post goes",
     ),
     SHUFFLE: flag(default=False, meaning="whether posts that wait go in any order"),
-    IN_FLIGHT: Setting(
-        default=1,
-        accepts=lambda value: type(value) is int and value > 0,
-        values="a whole number of 1 or more",
-        meaning="how many posts are on their way at once",
-    ),
+    IN_FLIGHT: count(1, "how many posts are on their way at once"),
 }
 
 

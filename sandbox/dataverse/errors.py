@@ -7,6 +7,7 @@ batch operations", and answers quoted in public issues. Where the public sources
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sandbox.http import HttpError, Response
 
@@ -27,6 +28,9 @@ INFINITE_LOOP = "0x80044182"
 NOT_A_MEMBER = "0x80072560"
 DISABLED_USER = "0x80040225"
 EXPIRED_VERSION_STAMP = "0x80044352"
+TOO_MANY_REQUESTS = "0x80072322"
+TOO_MUCH_TIME = "0x80072321"
+TOO_MANY_AT_ONCE = "0x80072326"
 
 
 def answer(status: int, code: str, message: str) -> Response:
@@ -149,3 +153,29 @@ def unauthorized(base: str, tenant_id: str) -> HttpError:
     return HttpError(
         Response(status=401, headers={"Content-Type": "text/html", "WWW-Authenticate": challenge}, body=body)
     )
+
+
+def too_many_requests(limit: int, seconds: int, wait: int) -> Response:
+    """ThrottlingBurstRequestLimitExceededError, -2147015902 (Microsoft docs, "Service protection API limits")."""
+    message = f"Number of requests exceeded the limit of {limit} over time window of {seconds} seconds."
+    return _throttled(TOO_MANY_REQUESTS, message, wait)
+
+
+def too_much_time(limit: int, seconds: int, wait: int) -> Response:
+    """ThrottlingTimeExceededError, -2147015903; the two blanks are the service's."""
+    message = (
+        f"Combined execution time of incoming requests exceeded limit of {limit * 1000:,}  milliseconds over time "
+        f"window of {seconds} seconds. Decrease number of concurrent requests or reduce the duration of requests and "
+        "try again later."
+    )
+    return _throttled(TOO_MUCH_TIME, message, wait)
+
+
+def too_many_at_once(limit: int, wait: int) -> Response:
+    """ThrottlingConcurrencyLimitExceededError, -2147015898."""
+    return _throttled(TOO_MANY_AT_ONCE, f"Number of concurrent requests exceeded the limit of {limit}.", wait)
+
+
+def _throttled(code: str, message: str, wait: int) -> Response:
+    refusal = answer(429, code, message)
+    return replace(refusal, headers={**refusal.headers, "Retry-After": str(wait)})
