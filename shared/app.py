@@ -27,10 +27,12 @@ from shared.sync.engine import Engine
 from shared.sync.model import Booking
 from shared.sync.ports import Clock
 from shared.sync.pull import Pull
+from shared.sync.rebuild import Rebuild
 from shared.sync.route import Router
 from shared.sync.translate import Policy
 from shared.tables.azure import AzureTables
 from shared.tables.cursors import TableCursors
+from shared.tables.rebuilding import TableRebuildStore
 from shared.tables.store import TableStore
 from shared.tables.tables import Tables
 from shared.templates import body_template, subject_template
@@ -71,7 +73,7 @@ class App:
 
 def build(settings: Settings, outside: Outside) -> App:
     """Wire the app. Raises `SettingsError` for templates, filters and columns that cannot be used."""
-    store = TableStore(outside.tables, outside.random)
+    store = TableStore(outside.tables, outside.random, settings.shards)
     is_wanted, columns = _filter(settings)
 
     def caller(base: str, scope: str) -> Caller:
@@ -90,10 +92,19 @@ def build(settings: Settings, outside: Outside) -> App:
         bookings = DataverseBookings(dataverse, organization=organization, columns=columns)
     except ValueError as error:
         raise SettingsError(f"SYNC_FILTER: {error}") from error
+    events = GraphEvents(caller(settings.graph, settings.graph_scope), category=settings.category)
     engine = Engine(
         bookings=bookings,
-        events=GraphEvents(caller(settings.graph, settings.graph_scope), category=settings.category),
+        events=events,
         store=store,
+        rebuild=Rebuild(
+            bookings=bookings,
+            events=events,
+            store=TableRebuildStore(outside.tables, store, settings.shards),
+            clock=outside.clock,
+            organization=settings.organization,
+            shards=settings.shards,
+        ),
         policy=Policy(
             organization=settings.organization,
             subject=subject_template("SYNC_SUBJECT_TEMPLATE", settings.subject),
@@ -145,6 +156,7 @@ async def start() -> App:
         else AzureTables.from_identity(settings.storage_tables, DefaultAzureCredential(), settings.table)
     )
     await tables.create()
+    await TableStore(tables, Random(), settings.shards).without_epoch()  # noqa: S311 - refuses a changed SYNC_SHARDS
     tokens = MsalTokens(
         authority=settings.authority,
         tenant=settings.tenant,

@@ -10,6 +10,7 @@ BookingSyncError
 ├── OutcomeUnknownError       a write was sent and no answer came: look before repeating it
 ├── PreconditionError         somebody else was faster: take a new snapshot and decide again
 ├── GoneError                 the row or the event does not exist (any more)
+├── EpochMissingError         the stored links of a shard may not be complete: rebuild them first (R2a)
 ├── MailboxGoneError          the whole mailbox cannot be reached, which says nothing about an event in it (R3)
 ├── CursorExpiredError        a place in a feed of changes cannot be returned to: read from the start
 ├── DuplicateError            the service knows this idempotency key already and names what it made
@@ -87,6 +88,12 @@ class GoneError(BookingSyncError):
     """What was asked for does not exist (any more)."""
 
     next_step = "Check whether the booking or its event was deleted on purpose."
+
+
+class EpochMissingError(BookingSyncError):
+    """The table is new, or it was emptied: which events exist has to be found out first (R2a)."""
+
+    next_step = "Nothing to do: the app lists its events in all mailboxes and goes on then."
 
 
 class MailboxGoneError(BookingSyncError):

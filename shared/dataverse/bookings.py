@@ -9,10 +9,15 @@ from shared.dataverse.organization import HEADERS, ROOT, Organization
 from shared.dataverse.wire import ENTITY_SET, booking_of, query_of
 from shared.errors import BookingSyncError, GoneError, RefusedError, UnavailableError
 from shared.http import Caller, HttpResponse, error_codes
-from shared.sync.model import Booking, BookingId
+from shared.sync.model import Booking, BookingId, MailboxId
 
 NO_SUCH_ROW = frozenset({"0x80040217", "0x80060891", ""})
 """Codes of a missing row; the documentation's own sample leaves the code empty."""
+
+RESOURCES_WITH_USERS = (
+    "bookableresources?$select=bookableresourceid&$expand=UserId($select=azureactivedirectoryobjectid)"
+    "&$filter=_userid_value%20ne%20null"
+)
 
 
 class DataverseBookings:
@@ -36,6 +41,23 @@ class DataverseBookings:
         if not isinstance(row, dict):
             raise RefusedError("Dataverse answered without a row")
         return booking_of(row)
+
+    async def mailboxes(self) -> frozenset[MailboxId]:
+        """The Entra object ids of all users behind resources, whatever state either is in."""
+        await self._organization.check()
+        path = f"{ROOT}/{RESOURCES_WITH_USERS}"
+        found: set[MailboxId] = set()
+        while path:
+            answer = await self._caller.call("GET", path, headers={**HEADERS, "Prefer": "odata.maxpagesize=5000"})
+            body = answer.json()
+            try:
+                users = [row["UserId"] for row in body["value"]]
+                ids = [user["azureactivedirectoryobjectid"] for user in users if user is not None]
+                found |= {MailboxId(each.lower()) for each in ids if each}
+                path = body.get("@odata.nextLink", "")
+            except (AttributeError, KeyError, TypeError) as error:
+                raise UnavailableError("Dataverse answered without a list of resources") from error
+        return frozenset(found)
 
 
 def _not_found(response: HttpResponse, said: str) -> BookingSyncError | None:

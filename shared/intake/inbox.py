@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.intake.dataverse import read_post
-from shared.sync.model import UNROUTED, Shard
+from shared.sync.model import Shard, all_shards
 from shared.sync.ports import Clock
 from shared.sync.route import Router
 
@@ -39,5 +39,4 @@ class Inbox:
     async def idle_shards_with_work(self) -> list[Shard]:
         """The shards that have due marks; for the timer that makes up for lost wake-ups."""
         now = self._clock.now()
-        shards = [Shard(f"{number:02d}") for number in range(self._shards)] + [UNROUTED]
-        return [shard for shard in shards if await self._store.has_due_marks(shard, now)]
+        return [shard for shard in all_shards(self._shards) if await self._store.has_due_marks(shard, now)]

@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from shared.errors import DuplicateError, GoneError, KeysUsedUpError, PreconditionError, TransientError
-from shared.sync.facts import Snapshot
-from shared.sync.marks import coalesce, hand_over
+from shared.sync.facts import CREATE_TIME, Snapshot
+from shared.sync.marks import coalesce, hand_over, look_again
 from shared.sync.model import (
     Base,
     Claim,
@@ -46,13 +46,14 @@ MOST_GENERATIONS = 8
 
 @dataclass(slots=True)
 class Effects:
-    """What the actions of one plan have done and what is left to commit."""
+    """What the actions of one plan have done and what is left to commit; `noted` are marks that came with intents."""
 
     save: list[Link] = field(default_factory=list)
     remove: list[Link] = field(default_factory=list)
     wake: set[Shard] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
     created: list[Event] = field(default_factory=list)
+    noted: list[Mark] = field(default_factory=list)
     look_again: bool = False
 
 
@@ -67,9 +68,12 @@ class Applier:
         self._organization = organization
         self._shards = shards
 
-    async def apply(self, plan: Plan, seen: Snapshot) -> Effects:
-        """Carry out `plan`. Raises what the ports raise; what was done by then is safe to do again."""
-        effects = Effects()
+    async def apply(self, plan: Plan, seen: Snapshot, noted: list[Mark]) -> Effects:
+        """Carry out `plan`. Raises what the ports raise; what was done by then is safe to do again.
+
+        Marks that come with intents are added to `noted`, also when it raises then.
+        """
+        effects = Effects(noted=noted)
         for action in plan.actions:
             await self._perform(action, seen, effects)
         return effects
@@ -101,7 +105,7 @@ class Applier:
         intent, claim, event = action.intent, seen.claim, None
         for generation in range(action.generation, action.generation + MOST_GENERATIONS):
             if intent is None or intent.generation != generation:
-                intent = await self._note_intent(action, seen, generation)
+                intent = await self._note_intent(action, seen, generation, effects)
             claim = await self._take_claim(claim, intent)
             marker = Marker(organization=self._organization, booking=intent.booking, generation=generation)
             event = await self._post(action.mailbox, marker, action.content, effects)
@@ -119,16 +123,21 @@ class Applier:
             self._take_over(intent, event, effects)
         effects.done.append("create_event")
 
-    async def _note_intent(self, action: CreateEvent, seen: Snapshot, generation: int) -> Link:
+    async def _note_intent(self, action: CreateEvent, seen: Snapshot, generation: int, effects: Effects) -> Link:
+        """The intent comes with a mark of its own: whoever settles the others, somebody will look at it."""
+        now = self._clock.now()
         intent = Link(
             booking=seen.booking_id,
             generation=generation,
             mailbox=action.mailbox,
-            written_at=self._clock.now(),
+            written_at=now,
             noted_by=seen.worker,
             predecessor=action.predecessor,
         )
-        return await self._store.save_intent(seen.shard, intent)
+        look = look_again(intent.booking, now, now + CREATE_TIME)
+        link, mark = await self._store.save_intent(seen.shard, intent, look)
+        effects.noted.append(mark)
+        return link
 
     async def _take_claim(self, claim: Claim | None, link: Link) -> Claim:
         if claim is not None and claim.is_live and (claim.generation, claim.mailbox) == (link.generation, link.mailbox):

@@ -16,12 +16,14 @@ from random import Random
 
 from shared.errors import (
     BookingSyncError,
+    EpochMissingError,
     GoneError,
     KeysUsedUpError,
     MailboxGoneError,
     OutcomeUnknownError,
     PreconditionError,
     RefusedError,
+    SettingsError,
     TransientError,
 )
 from shared.sync.apply import Applier, Effects
@@ -31,6 +33,7 @@ from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, put_off
 from shared.sync.model import BookingId, Link, Mark, Marker, Shard
 from shared.sync.plan import Outcome, Plan, Reason
 from shared.sync.ports import BookingSide, Clock, Commit, EventSide, JournalEntry, Lease, Store
+from shared.sync.rebuild import Rebuild
 from shared.sync.translate import Policy
 
 SLICE = timedelta(seconds=30)
@@ -56,6 +59,7 @@ class Engine:
         bookings: BookingSide,
         events: EventSide,
         store: Store,
+        rebuild: Rebuild,
         policy: Policy,
         shards: int,
         clock: Clock,
@@ -65,6 +69,7 @@ class Engine:
         self._bookings = bookings
         self._events = events
         self._store = store
+        self._rebuild = rebuild
         self._policy = policy
         self._shards = shards
         self._clock = clock
@@ -77,9 +82,12 @@ class Engine:
     async def drain(self, shard: Shard) -> frozenset[Shard]:
         """Work off the due marks of `shard` for at most a slice, and give the shards to wake.
 
-        A shard that is being worked on is left alone.
+        A shard that is being worked on is left alone; one without an epoch has its links restored first (R2a).
         """
-        lease = await self._store.acquire(shard, self._worker, self._clock.now())
+        try:
+            lease = await self._store.acquire(shard, self._worker, self._clock.now())
+        except EpochMissingError:
+            return await self._restore_links()
         if lease is None:
             return frozenset()
         wake: set[Shard] = set()
@@ -95,6 +103,16 @@ class Engine:
         if more or asked_again:
             wake.add(shard)
         return frozenset(wake)
+
+    async def _restore_links(self) -> frozenset[Shard]:
+        """Go on with the rebuild; what fails is tried again when the timer wakes the shard for its marks."""
+        try:
+            return await self._rebuild.go_on(self._worker)
+        except SettingsError:
+            raise
+        except BookingSyncError as error:
+            log.warning("the links cannot be restored now: %s %s", error, error.next_step)
+            return frozenset()
 
     async def _release(self, lease: Lease) -> bool:
         """Give the lease back; when the storage does not answer it runs out by itself."""
@@ -118,26 +136,29 @@ class Engine:
 
     async def reconcile(self, shard: Shard, booking: BookingId, marks: tuple[Mark, ...]) -> set[Shard]:
         """Bring one booking and its event together and settle its marks; gives the shards to wake."""
+        noted: list[Mark] = []
         try:
-            return await self._reconcile(shard, booking, marks)
+            return await self._reconcile(shard, booking, marks, noted)
         except PreconditionError as error:
             # Another worker settled these marks or saved this link first. Marks that are still there come again.
-            await self._put_off(shard, marks, TransientError(f"overtaken: {error}"))
+            await self._put_off(shard, (*marks, *noted), TransientError(f"overtaken: {error}"))
         except MailboxGoneError as error:
-            await self._give_up(shard, marks, Reason.MAILBOX_GONE, Outcome.PARKED, error)
+            await self._give_up(shard, (*marks, *noted), Reason.MAILBOX_GONE, Outcome.PARKED, error)
         except KeysUsedUpError as error:
-            await self._give_up(shard, marks, Reason.KEYS_USED_UP, Outcome.PARKED, error)
+            await self._give_up(shard, (*marks, *noted), Reason.KEYS_USED_UP, Outcome.PARKED, error)
         except RefusedError as error:
-            await self._give_up(shard, marks, Reason.REFUSED, Outcome.DEAD_LETTER, error)
+            await self._give_up(shard, (*marks, *noted), Reason.REFUSED, Outcome.DEAD_LETTER, error)
         except (TransientError, OutcomeUnknownError, GoneError) as error:
-            await self._put_off(shard, marks, error)
+            await self._put_off(shard, (*marks, *noted), error)
         except Exception as error:
             # A defect of ours on one booking must not stop the others; the type says where to look, not the content.
             log.exception("unexpected error on booking %s", booking)
-            await self._put_off(shard, marks, TransientError(f"unexpected {type(error).__name__}"))
+            await self._put_off(shard, (*marks, *noted), TransientError(f"unexpected {type(error).__name__}"))
         return set()
 
-    async def _reconcile(self, shard: Shard, booking: BookingId, marks: tuple[Mark, ...]) -> set[Shard]:
+    async def _reconcile(
+        self, shard: Shard, booking: BookingId, marks: tuple[Mark, ...], noted: list[Mark]
+    ) -> set[Shard]:
         links = await self._store.links(shard, booking)
         if is_already_seen(marks, links):
             await self._commit(shard, marks, Plan(reason=Reason.ALREADY_SEEN, outcome=Outcome.SUPERSEDED), Effects())
@@ -147,7 +168,7 @@ class Engine:
         for _ in range(MOST_DECISIONS):
             plan = decide(seen, self._policy)
             try:
-                effects = await self._applier.apply(plan, seen)
+                effects = await self._applier.apply(plan, seen, noted)
             except PreconditionError:
                 seen = await self._look_again(seen)
             except OutcomeUnknownError:
@@ -233,9 +254,13 @@ class Engine:
             generation=newest.generation if newest is not None else 0,
             version=seen.booking.version if seen is not None and seen.booking is not None else 0,
         )
-        again = (look_again(entry.booking, entry.at),) if effects.look_again else ()
+        again = (look_again(entry.booking, entry.at, entry.at),) if effects.look_again else ()
         commit = Commit(
-            settled=marks, deferred=again, save=tuple(effects.save), remove=tuple(effects.remove), entry=entry
+            settled=(*marks, *effects.noted),
+            deferred=again,
+            save=tuple(effects.save),
+            remove=tuple(effects.remove),
+            entry=entry,
         )
         try:
             await self._store.commit(shard, commit)

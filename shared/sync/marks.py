@@ -63,6 +63,6 @@ def hand_over(booking: BookingId, generation: int, now: datetime) -> Mark:
     return Mark(booking=booking, cause=Cause.HANDED_OVER, generation=generation, accepted_at=now, due_at=now, posts=0)
 
 
-def look_again(booking: BookingId, now: datetime) -> Mark:
-    """A hint of our own that `booking` has to be compared once more; no post stands behind it."""
-    return Mark(booking=booking, cause=Cause.UPDATED, accepted_at=now, due_at=now, posts=0)
+def look_again(booking: BookingId, now: datetime, due_at: datetime) -> Mark:
+    """A hint of our own that `booking` has to be compared once more, at `due_at`; no post stands behind it."""
+    return Mark(booking=booking, cause=Cause.UPDATED, accepted_at=now, due_at=due_at, posts=0)

@@ -40,6 +40,11 @@ def shard_of(mailbox: MailboxId, shards: int) -> Shard:
     return Shard(f"{int.from_bytes(digest[:4]) % shards:02d}")
 
 
+def all_shards(shards: int) -> tuple[Shard, ...]:
+    """Every shard when there are `shards` with mailboxes, the one without included."""
+    return (*(Shard(f"{number:02d}") for number in range(shards)), UNROUTED)
+
+
 class StatusKind(StrEnum):
     """What a booking status means; its name is customer data and decides nothing."""
 
@@ -161,9 +166,9 @@ class Marker:
         return f"{self.prefix(self.organization, self.booking)}{self.generation}"
 
     @staticmethod
-    def prefix(organization: str, booking: BookingId) -> str:
-        """What the markers of all generations of a booking begin with."""
-        return f"1.{organization}.{booking}."
+    def prefix(organization: str, booking: BookingId | None = None) -> str:
+        """What the markers of all generations of a booking begin with, or those of all bookings."""
+        return f"1.{organization}.{booking}." if booking is not None else f"1.{organization}."
 
     @classmethod
     def parse(cls, text: str) -> Marker | None:

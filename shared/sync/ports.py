@@ -45,6 +45,9 @@ class BookingSide(Protocol):
     async def get_booking(self, booking: BookingId) -> Booking | None:
         """The row as it is now, `None` when there is none. Raises `RefusedError` in the wrong organisation (R14)."""
 
+    async def mailboxes(self) -> frozenset[MailboxId]:
+        """Every mailbox that may hold events of ours: those of the users behind resources, disabled ones included."""
+
 
 class EventSide(Protocol):
     """Microsoft 365 calendars. Every method raises `MailboxGoneError` when the whole mailbox cannot be reached."""
@@ -117,7 +120,10 @@ class Store(Protocol):
     """Table Storage. Conditional writes raise `PreconditionError` when a row is not as it was read."""
 
     async def acquire(self, shard: Shard, holder: str, now: datetime) -> Lease | None:
-        """The lease, or `None` when somebody has it: then he is told to look again before he stops."""
+        """The lease, or `None` when somebody has it: then he is told to look again before he stops.
+
+        Raises `EpochMissingError` for a shard whose links have to be rebuilt first (R2a).
+        """
 
     async def release(self, lease: Lease) -> bool:
         """Give the lease back. True when somebody asked for another look meanwhile."""
@@ -131,8 +137,11 @@ class Store(Protocol):
     async def links(self, shard: Shard, booking: BookingId) -> tuple[Link, ...]:
         """The links of one booking in this shard."""
 
-    async def save_intent(self, shard: Shard, link: Link) -> Link:
-        """Add the link of an event about to be created. Raises `PreconditionError` when there is one already."""
+    async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
+        """Add the link of an event about to be created, together with a mark that looks after it should nobody confirm.
+
+        Raises `PreconditionError` when there is one already, or when the table was emptied meanwhile (R2a).
+        """
 
     async def claim(self, booking: BookingId) -> Claim | None:
         """The booking's claim."""

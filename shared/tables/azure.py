@@ -119,6 +119,8 @@ def _as_sdk(partition: str, operation: Operation) -> Any:
             return "create", {**values, **keys}
         case Put(values=values):
             return "upsert", {**values, **keys}, {"mode": UpdateMode.REPLACE}
+        case Replace(values=values, etag=None):
+            return "update", {**values, **keys}, {"mode": UpdateMode.REPLACE}
         case Replace(values=values, etag=etag):
             condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
             return "update", {**values, **keys}, {"mode": UpdateMode.REPLACE, **condition}

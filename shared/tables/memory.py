@@ -70,7 +70,7 @@ def _check_condition(stored: Stored | None, operation: Operation) -> None:
             raise PreconditionError(f"row {operation.row!r} exists already")
         case Replace() | Delete() if stored is None:
             raise PreconditionError(f"row {operation.row!r} does not exist any more")
-        case Replace(etag=etag) | Delete(etag=str(etag)) if stored is not None and stored.etag != etag:
+        case Replace(etag=str(etag)) | Delete(etag=str(etag)) if stored is not None and stored.etag != etag:
             raise PreconditionError(f"row {operation.row!r} was written by somebody else")
         case Insert() | Put() | Replace() | Delete():
             return

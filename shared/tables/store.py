@@ -2,13 +2,17 @@
 
 | partition | row | what |
 | --- | --- | --- |
-| shard (`03`, `unrouted`) | `lease` | who works on the shard, until when, and whether somebody asked for another look |
+| shard (`03`, `unrouted`) | `head:epoch` | that the links here are complete; else they are rebuilt first (R2a) |
+| | `head:lease` | who works on the shard, until when, and whether somebody asked for another look |
+| | `head:rebuilding` | that links are being restored here (`shared.tables.rebuilding`) |
 | | `mark:{due}:{id}` | a mark, oldest due first |
 | | `link:{booking}:{generation}` | a link; an intent while it has no event |
 | | `journal:{month}:{booking}:{time}:{id}` | what was done and why; a month is dropped whole |
-| | `dead:{booking}:{time}:{id}` | the same entry once more, when an administrator has to look |
+| | `dead:{booking}:{time}:{id}` | the same entry once more with its marks, when an administrator has to look |
 | `claim-{0..f}` | booking | the claim or, once retired, the tombstone |
 | `resources` | resource | where the bookings of a resource go, with an expiry |
+| `rebuild` | | how far a rebuild has come (`shared.tables.rebuilding`) |
+| `cursors` | | where reading goes on (`shared.tables.cursors`) |
 
 Everything that one reconciliation changes in its shard goes into one transaction; that is why marks, links and journal
 share a partition.
@@ -16,30 +20,34 @@ share a partition.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from random import Random
 
-from shared.errors import PreconditionError
-from shared.sync.model import (
-    Base,
-    BookingId,
-    Cause,
-    Claim,
-    EventId,
-    Field,
-    Fingerprint,
-    Link,
-    MailboxId,
-    Mark,
-    Resource,
-    ResourceId,
-    Shard,
-)
+from shared.errors import EpochMissingError, PreconditionError, SettingsError
+from shared.sync.marks import coalesce
+from shared.sync.model import BookingId, Cause, Claim, Link, MailboxId, Mark, Resource, ResourceId, Shard, all_shards
 from shared.sync.plan import Outcome
 from shared.sync.ports import Commit, JournalEntry, Lease
+from shared.tables.leases import HEAD, Heads, Leases
+from shared.tables.rows import (
+    AFTER,
+    claim_of,
+    claim_partition,
+    claim_values,
+    entry_values,
+    link_key,
+    link_of,
+    link_values,
+    mark_of,
+    mark_values,
+    text_of_time,
+    time_of,
+)
 from shared.tables.tables import (
     MOST_OPERATIONS,
     Delete,
@@ -53,64 +61,60 @@ from shared.tables.tables import (
     write_as_read,
 )
 
-LEASE_TIME = timedelta(seconds=40)
-"""Longer than a drain's slice; a worker that dies or freezes is followed by another after this time."""
+FOLDED = MOST_OPERATIONS - len(Cause)
+"""How many marks one transaction can fold into one for each cause."""
 RESOURCE_LIFE = timedelta(hours=12)
 """How long it is remembered where a resource's bookings go."""
-_AFTER = "\x7e"
-"""Sorts behind every character used in keys, so `prefix + _AFTER` ends the range of a prefix."""
+EPOCH = f"{HEAD}epoch"
 _NEEDS_A_LOOK = frozenset({Outcome.DEAD_LETTER, Outcome.PARKED})
 
 
 class TableStore:
     """The app's rows."""
 
-    def __init__(self, tables: Tables, random: Random) -> None:
-        """`random` makes row keys unique."""
+    def __init__(self, tables: Tables, random: Random, shards: int) -> None:
+        """`random` makes row keys unique; `shards` is into how many parts the mailboxes are divided."""
         self._tables = tables
         self._random = random
+        self._shards = shards
+        self._leases = Leases(tables)
         self._resources: dict[ResourceId, tuple[MailboxId | None, datetime]] = {}
 
-    # Leases.
+    # Epochs and leases.
+
+    async def without_epoch(self) -> frozenset[Shard]:
+        """The shards that must not work yet. Raises `SettingsError` when the table counts its shards differently."""
+        shards = all_shards(self._shards)
+        epochs = await asyncio.gather(*(self._tables.get(shard, EPOCH) for shard in shards))
+        for epoch in filter(None, epochs):
+            self._check_epoch({EPOCH: epoch})
+        return frozenset(shard for shard, epoch in zip(shards, epochs, strict=True) if epoch is None)
+
+    def _check_epoch(self, heads: Heads) -> None:
+        """Raises `EpochMissingError` for a shard whose links are not known to be complete (R2a)."""
+        epoch = heads.get(EPOCH)
+        if epoch is None:
+            raise EpochMissingError("the table does not say that it knows every event of this shard")
+        if epoch.values["shards"] != self._shards:
+            raise SettingsError(
+                f"SYNC_SHARDS was {epoch.values['shards']} when the table was filled and is {self._shards} now: set it "
+                "back, or stop the app and delete the table; it is restored from the calendars then"
+            )
 
     async def acquire(self, shard: Shard, holder: str, now: datetime) -> Lease | None:
         """The lease, or `None` when another holder has it: then he is told to look again before he stops."""
-        until = now + LEASE_TIME
-        values: dict[str, Value] = {"holder": holder, "until": _text(until), "again": False}
-        stored = await self._tables.get(shard, "lease")
-        try:
-            if stored is None:
-                [etag] = await self._tables.transact(shard, [Insert("lease", values)])
-            elif _time(stored.values["until"]) <= now:
-                [etag] = await self._tables.transact(shard, [Replace("lease", values, stored.etag)])
-            else:
-                asked = Replace("lease", {**stored.values, "again": True}, stored.etag)
-                if not stored.values["again"]:
-                    await self._tables.transact(shard, [asked])
-                return None
-        except PreconditionError:
-            return await self.acquire(shard, holder, now)
-        return Lease(shard=shard, holder=holder, until=until, row=etag)
+        return await self._leases.acquire(shard, holder, now, self._check_epoch)
 
     async def release(self, lease: Lease) -> bool:
         """Give the lease back; true when somebody asked for another look, or took the lease over."""
-        try:
-            await self._tables.transact(lease.shard, [Delete("lease", lease.row)])
-        except PreconditionError:
-            stored = await self._tables.get(lease.shard, "lease")
-            is_mine = stored is not None and stored.values["until"] == _text(lease.until)
-            if stored is not None and is_mine and stored.values["holder"] == lease.holder:
-                with suppress(PreconditionError):
-                    await self._tables.transact(lease.shard, [Delete("lease", stored.etag)])
-            return True
-        return False
+        return await self._leases.release(lease)
 
     # Marks.
 
     async def due_marks(self, shard: Shard, now: datetime, limit: int) -> Sequence[Mark]:
         """The oldest marks that are due."""
-        rows = await self._tables.query(shard, "mark:", f"mark:{_text(now)}{_AFTER}", limit)
-        return [_mark(row) for row in rows]
+        rows = await self._tables.query(shard, "mark:", f"mark:{text_of_time(now)}{AFTER}", limit)
+        return [mark_of(row) for row in rows]
 
     async def has_due_marks(self, shard: Shard, now: datetime) -> bool:
         """Whether any mark of the shard is due."""
@@ -124,58 +128,74 @@ class TableStore:
             )
 
     def _new_mark(self, mark: Mark) -> Insert:
-        return Insert(f"mark:{_text(mark.due_at)}:{self._unique()}", _mark_values(mark))
+        return Insert(f"mark:{text_of_time(mark.due_at)}:{self._unique()}", mark_values(mark))
+
+    async def _fold(self, shard: Shard, marks: Sequence[Mark]) -> list[Mark]:
+        """Put few marks in the place of many that say as much together."""
+        folded = coalesce(marks)
+        rows = [self._new_mark(mark) for mark in folded]
+        await self._tables.transact(shard, [*(Delete(mark.key) for mark in marks), *rows])
+        return [replace(mark, key=row.row) for mark, row in zip(folded, rows, strict=True)]
 
     # Links and claims.
 
     async def links(self, shard: Shard, booking: BookingId) -> tuple[Link, ...]:
         """The links of one booking in this shard, oldest generation first."""
-        rows = await self._tables.query(shard, f"link:{booking}:", f"link:{booking}:{_AFTER}")
-        return tuple(_link(row) for row in rows)
+        rows = await self._tables.query(shard, f"link:{booking}:", f"link:{booking}:{AFTER}")
+        return tuple(link_of(row) for row in rows)
 
-    async def save_intent(self, shard: Shard, link: Link) -> Link:
-        """Add the link of an event about to be created."""
-        [etag] = await self._tables.transact(shard, [Insert(_link_key(link), _link_values(link))])
-        return _link(Stored(_link_key(link), _link_values(link), etag))
+    async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
+        """Add the link of an event about to be created and the mark that looks after it, in a shard with an epoch."""
+        values, mark = link_values(link), self._new_mark(look)
+        epoch = Replace(EPOCH, {"shards": self._shards})
+        etag, *_ = await self._tables.transact(shard, [Insert(link_key(link), values), mark, epoch])
+        return link_of(Stored(link_key(link), values, etag)), replace(look, key=mark.row)
 
     async def claim(self, booking: BookingId) -> Claim | None:
         """The booking's claim."""
-        stored = await self._tables.get(_claim_partition(booking), booking)
-        return None if stored is None else _claim(stored)
+        stored = await self._tables.get(claim_partition(booking), booking)
+        return None if stored is None else claim_of(stored)
 
     async def save_claim(self, claim: Claim) -> Claim:
         """Write the claim if its row is as it was read, or still absent."""
-        values = _claim_values(claim)
+        values = claim_values(claim)
         write = write_as_read(claim.booking, values, claim.row)
-        [etag] = await self._tables.transact(_claim_partition(claim.booking), [write])
-        return _claim(Stored(claim.booking, values, etag))
+        [etag] = await self._tables.transact(claim_partition(claim.booking), [write])
+        return claim_of(Stored(claim.booking, values, etag))
 
     # What a reconciliation leaves.
 
     async def commit(self, shard: Shard, commit: Commit) -> None:
-        """Everything of `commit`, or nothing.
-
-        Only a booking with more marks than a transaction holds takes several: plain hints go first, so that a crash in
-        between leaves behind what has to be done, and above all every proof of a deletion (R3).
-        """
-        operations = [write_as_read(_link_key(link), _link_values(link), link.row) for link in commit.save]
-        operations += [Delete(_link_key(link), link.row) for link in commit.remove]
+        """Everything of `commit`, or nothing; more marks than a transaction holds are folded into few before it."""
+        operations = [write_as_read(link_key(link), link_values(link), link.row) for link in commit.save]
+        operations += [Delete(link_key(link), link.row) for link in commit.remove]
         operations += [self._new_mark(mark) for mark in commit.deferred]
-        operations += self._entry_rows(commit.entry) if commit.entry is not None else []
-        hints_last = sorted(commit.settled, key=lambda mark: mark.cause in (Cause.CREATED, Cause.UPDATED))
-        settled: list[Operation] = [Delete(mark.key) for mark in hints_last]
-        room = MOST_OPERATIONS - len(operations)
-        for first in range(room, len(settled), MOST_OPERATIONS):
-            await self._tables.transact(shard, settled[first : first + MOST_OPERATIONS])
-        await self._tables.transact(shard, operations + settled[:room])
+        operations += self._entry_rows(commit.entry, commit.settled) if commit.entry is not None else []
+        settled = list(commit.settled)
+        while len(operations) + len(settled) > MOST_OPERATIONS:
+            settled = settled[FOLDED:] + await self._fold(shard, settled[:FOLDED])
+        await self._tables.transact(shard, [*operations, *(Delete(mark.key) for mark in settled)])
 
-    def _entry_rows(self, entry: JournalEntry) -> list[Operation]:
-        values = _entry_values(entry)
-        tail = f"{entry.booking}:{_text(entry.at)}:{self._unique()}"
+    def _entry_rows(self, entry: JournalEntry, settled: Sequence[Mark]) -> list[Operation]:
+        values = entry_values(entry)
+        tail = f"{entry.booking}:{text_of_time(entry.at)}:{self._unique()}"
         rows: list[Operation] = [Insert(f"journal:{entry.at:%Y-%m}:{tail}", values)]
         if entry.outcome in _NEEDS_A_LOOK:
-            rows.append(Insert(f"dead:{tail}", values))
+            marks = json.dumps([mark_values(replace(mark, posts=0)) for mark in coalesce(settled)])
+            rows.append(Insert(f"dead:{tail}", {**values, "marks": marks}))
         return rows
+
+    # Dead letters.
+
+    async def replay(self, shard: Shard, now: datetime) -> int:
+        """Turn the shard's dead letters back into marks and say how many there were; their posts stay accounted."""
+        rows = await self._tables.query(shard, "dead:", f"dead:{AFTER}")
+        for row in rows:
+            values = [Stored("", mark, "") for mark in json.loads(str(row.values["marks"]))]
+            marks = [replace(mark_of(stored), due_at=now, attempts=0) for stored in values]
+            with suppress(PreconditionError):  # another replay was faster
+                await self._tables.transact(shard, [Delete(row.row), *(self._new_mark(mark) for mark in marks)])
+        return len(rows)
 
     # Routing.
 
@@ -185,7 +205,7 @@ class TableStore:
         if known == resource.mailbox and expires - now > RESOURCE_LIFE / 2:
             return
         expires = now + RESOURCE_LIFE
-        values: dict[str, Value] = {"mailbox": resource.mailbox or "", "expires": _text(expires)}
+        values: dict[str, Value] = {"mailbox": resource.mailbox or "", "expires": text_of_time(expires)}
         await self._tables.transact("resources", [Put(resource.id, values)])
         self._resources[resource.id] = (resource.mailbox, expires)
 
@@ -196,7 +216,7 @@ class TableStore:
             if stored is None:
                 return None
             mailbox = str(stored.values["mailbox"])
-            self._resources[resource] = (MailboxId(mailbox) if mailbox else None, _time(stored.values["expires"]))
+            self._resources[resource] = (MailboxId(mailbox) if mailbox else None, time_of(stored.values["expires"]))
         mailbox_id, expires = self._resources[resource]
         if expires <= now:
             del self._resources[resource]
@@ -210,149 +230,3 @@ class TableStore:
 
     def _unique(self) -> str:
         return f"{self._random.getrandbits(64):016x}"
-
-
-# Rows to values and back. Times are text that sorts; numbers above 32 bits are text.
-
-
-def _text(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
-
-
-def _time(value: Value) -> datetime:
-    return datetime.strptime(str(value), "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
-
-
-def _optional_time(value: Value | None) -> datetime | None:
-    return _time(value) if value else None
-
-
-def _without_nothing(values: Mapping[str, Value | None]) -> dict[str, Value]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _mark_values(mark: Mark) -> dict[str, Value]:
-    return _without_nothing(
-        {
-            "booking": mark.booking,
-            "cause": mark.cause.value,
-            "accepted": _text(mark.accepted_at),
-            "due": _text(mark.due_at),
-            "posts": mark.posts,
-            "attempts": mark.attempts,
-            "version": None if mark.version is None else str(mark.version),
-            "generation": mark.generation,
-            "correlation": mark.correlation,
-        }
-    )
-
-
-def _mark(stored: Stored) -> Mark:
-    values = stored.values
-    return Mark(
-        booking=BookingId(str(values["booking"])),
-        cause=Cause(str(values["cause"])),
-        accepted_at=_time(values["accepted"]),
-        due_at=_time(values["due"]),
-        posts=int(values["posts"]),
-        attempts=int(values["attempts"]),
-        version=int(values["version"]) if "version" in values else None,
-        generation=int(values["generation"]),
-        correlation=str(values["correlation"]),
-        key=stored.row,
-    )
-
-
-def _link_key(link: Link) -> str:
-    return f"link:{link.booking}:{link.generation:06d}"
-
-
-def _link_values(link: Link) -> dict[str, Value]:
-    return _without_nothing(
-        {
-            "booking": link.booking,
-            "generation": link.generation,
-            "mailbox": link.mailbox,
-            "written": _text(link.written_at),
-            "noted_by": link.noted_by,
-            "event": link.event,
-            "etag": link.etag,
-            "version": str(link.version),
-            "base": None if link.base is None else json.dumps([dict(link.base.booking), dict(link.base.event)]),
-            "start": None if link.start is None else _text(link.start),
-            "end": None if link.end is None else _text(link.end),
-            "predecessor": link.predecessor,
-        }
-    )
-
-
-def _link(stored: Stored) -> Link:
-    values = stored.values
-    return Link(
-        booking=BookingId(str(values["booking"])),
-        generation=int(values["generation"]),
-        mailbox=MailboxId(str(values["mailbox"])),
-        written_at=_time(values["written"]),
-        noted_by=str(values["noted_by"]),
-        event=EventId(str(values["event"])) if "event" in values else None,
-        etag=str(values["etag"]),
-        version=int(values["version"]),
-        base=_base(str(values["base"])) if "base" in values else None,
-        start=_optional_time(values.get("start")),
-        end=_optional_time(values.get("end")),
-        predecessor=MailboxId(str(values["predecessor"])) if "predecessor" in values else None,
-        row=stored.etag,
-    )
-
-
-def _base(text: str) -> Base:
-    booking, event = json.loads(text)
-    return Base(booking=_fingerprints(booking), event=_fingerprints(event))
-
-
-def _fingerprints(values: Mapping[str, str]) -> dict[Field, Fingerprint]:
-    return {Field(name): Fingerprint(value) for name, value in values.items()}
-
-
-def _claim_partition(booking: BookingId) -> str:
-    return f"claim-{booking[0]}"
-
-
-def _claim_values(claim: Claim) -> dict[str, Value]:
-    return _without_nothing(
-        {
-            "generation": claim.generation,
-            "mailbox": claim.mailbox,
-            "claimed": _text(claim.claimed_at),
-            "retired": None if claim.retired_at is None else _text(claim.retired_at),
-        }
-    )
-
-
-def _claim(stored: Stored) -> Claim:
-    values = stored.values
-    return Claim(
-        booking=BookingId(stored.row),
-        generation=int(values["generation"]),
-        mailbox=MailboxId(str(values["mailbox"])),
-        claimed_at=_time(values["claimed"]),
-        retired_at=_optional_time(values.get("retired")),
-        row=stored.etag,
-    )
-
-
-def _entry_values(entry: JournalEntry) -> dict[str, Value]:
-    return {
-        "booking": entry.booking,
-        "at": _text(entry.at),
-        "reason": entry.reason.value,
-        "outcome": entry.outcome.value,
-        "posts": entry.posts,
-        "attempts": entry.attempts,
-        "actions": ",".join(entry.actions),
-        "fields": ",".join(entry.fields),
-        "generation": entry.generation,
-        "version": str(entry.version),
-        "correlation": entry.correlation,
-        "detail": entry.detail,
-    }

@@ -46,11 +46,11 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Write a row that must still be as it was read."""
+    """Write a row that must exist; with an `etag`, as it was read."""
 
     row: str
     values: Mapping[str, Value]
-    etag: str
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

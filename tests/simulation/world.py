@@ -29,7 +29,7 @@ from shared.app import App, Outside, build
 from shared.errors import BookingSyncError, InvalidPostError, NotSentError, OutcomeUnknownError
 from shared.http import HttpRequest, HttpResponse, Transport
 from shared.settings import Settings
-from shared.sync.model import Shard
+from shared.sync.model import UNROUTED, Shard
 from shared.tables.memory import MemoryTables
 from shared.tables.tables import Operation, Stored, Tables
 
@@ -214,8 +214,9 @@ class World:
         self.app = self.start_app()
 
     async def install(self) -> None:
-        """Register the webhook, as an administrator does."""
+        """Register the webhook, as an administrator does, and let the app find that its table is new."""
         await register_webhooks(self.call_dataverse, url=f"{FUNCTIONS}/api/dataverse/changes", key="key")
+        await self.app.engine.drain(UNROUTED)  # the first drain of a new table gives the shards their epochs
 
     # What the functions host does.
 
@@ -271,13 +272,14 @@ class World:
     # What a test looks at.
 
     def rows(self, kind: str) -> list[Mapping[str, Any]]:
-        """All stored rows whose key begins with `kind:`, whatever their partition."""
-        return [
-            stored.values
+        """All stored rows whose key begins with `kind:`, whatever their partition, in the order they were written."""
+        found = [
+            stored
             for rows in self.tables.partitions().values()
             for stored in rows
             if stored.row.startswith(f"{kind}:")
         ]
+        return [stored.values for stored in sorted(found, key=lambda stored: int(stored.etag[3:-1]))]
 
     def marks(self) -> list[Mapping[str, Any]]:
         """Marks that wait."""

@@ -61,6 +61,16 @@ async def test_replace_wants_the_row_as_it_was_read(tables: Tables) -> None:
         await tables.transact("p", [Replace("absent", {"n": 3}, second)])
 
 
+async def test_replace_without_an_etag_wants_the_row_to_exist(tables: Tables) -> None:
+    with pytest.raises(PreconditionError):
+        await tables.transact("p", [Replace("r", {"n": 1})])
+    await tables.transact("p", [Insert("r", {"n": 1, "old": True})])
+    await tables.transact("p", [Replace("r", {"n": 2})])
+    stored = await tables.get("p", "r")
+    assert stored is not None
+    assert dict(stored.values) == {"n": 2}
+
+
 async def test_delete_wants_the_row_to_exist(tables: Tables) -> None:
     [etag] = await tables.transact("p", [Insert("r", {"n": 1})])
     with pytest.raises(PreconditionError):

@@ -1,0 +1,179 @@
+"""Rows as values and back. Times are text that sorts, in UTC; numbers above 32 bits are text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from shared.sync.model import (
+    Base,
+    BookingId,
+    Cause,
+    Claim,
+    EventId,
+    Field,
+    Fingerprint,
+    Link,
+    MailboxId,
+    Mark,
+)
+from shared.sync.ports import JournalEntry
+from shared.tables.tables import Stored, Value
+
+AFTER = "\x7e"
+"""Sorts behind every character used in keys, so `prefix + AFTER` ends the range of a prefix."""
+
+
+def text_of_time(time: datetime) -> str:
+    """A time as text that sorts."""
+    return f"{time.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
+
+
+def time_of(value: Value) -> datetime:
+    """And back."""
+    return datetime.strptime(str(value), "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
+
+
+def _optional_time(value: Value | None) -> datetime | None:
+    return time_of(value) if value else None
+
+
+def _without_nothing(values: Mapping[str, Value | None]) -> dict[str, Value]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def mark_values(mark: Mark) -> dict[str, Value]:
+    """A mark; its key says only when it is due."""
+    return _without_nothing(
+        {
+            "booking": mark.booking,
+            "cause": mark.cause.value,
+            "accepted": text_of_time(mark.accepted_at),
+            "due": text_of_time(mark.due_at),
+            "posts": mark.posts,
+            "attempts": mark.attempts,
+            "version": None if mark.version is None else str(mark.version),
+            "generation": mark.generation,
+            "correlation": mark.correlation,
+        }
+    )
+
+
+def mark_of(stored: Stored) -> Mark:
+    """And back."""
+    values = stored.values
+    return Mark(
+        booking=BookingId(str(values["booking"])),
+        cause=Cause(str(values["cause"])),
+        accepted_at=time_of(values["accepted"]),
+        due_at=time_of(values["due"]),
+        posts=int(values["posts"]),
+        attempts=int(values["attempts"]),
+        version=int(values["version"]) if "version" in values else None,
+        generation=int(values["generation"]),
+        correlation=str(values["correlation"]),
+        key=stored.row,
+    )
+
+
+def link_key(link: Link) -> str:
+    """The row of a link: all of a booking stand together, oldest generation first."""
+    return f"link:{link.booking}:{link.generation:06d}"
+
+
+def link_values(link: Link) -> dict[str, Value]:
+    """A link; an intent while it has no event."""
+    return _without_nothing(
+        {
+            "booking": link.booking,
+            "generation": link.generation,
+            "mailbox": link.mailbox,
+            "written": text_of_time(link.written_at),
+            "noted_by": link.noted_by,
+            "event": link.event,
+            "etag": link.etag,
+            "version": str(link.version),
+            "base": None if link.base is None else json.dumps([dict(link.base.booking), dict(link.base.event)]),
+            "start": None if link.start is None else text_of_time(link.start),
+            "end": None if link.end is None else text_of_time(link.end),
+            "predecessor": link.predecessor,
+        }
+    )
+
+
+def link_of(stored: Stored) -> Link:
+    """And back."""
+    values = stored.values
+    return Link(
+        booking=BookingId(str(values["booking"])),
+        generation=int(values["generation"]),
+        mailbox=MailboxId(str(values["mailbox"])),
+        written_at=time_of(values["written"]),
+        noted_by=str(values["noted_by"]),
+        event=EventId(str(values["event"])) if "event" in values else None,
+        etag=str(values["etag"]),
+        version=int(values["version"]),
+        base=_base(str(values["base"])) if "base" in values else None,
+        start=_optional_time(values.get("start")),
+        end=_optional_time(values.get("end")),
+        predecessor=MailboxId(str(values["predecessor"])) if "predecessor" in values else None,
+        row=stored.etag,
+    )
+
+
+def _base(text: str) -> Base:
+    booking, event = json.loads(text)
+    return Base(booking=_fingerprints(booking), event=_fingerprints(event))
+
+
+def _fingerprints(values: Mapping[str, str]) -> dict[Field, Fingerprint]:
+    return {Field(name): Fingerprint(value) for name, value in values.items()}
+
+
+def claim_partition(booking: BookingId) -> str:
+    """Claims are spread over sixteen partitions by the first digit of the booking."""
+    return f"claim-{booking[0]}"
+
+
+def claim_values(claim: Claim) -> dict[str, Value]:
+    """A claim, or the tombstone that it became."""
+    return _without_nothing(
+        {
+            "generation": claim.generation,
+            "mailbox": claim.mailbox,
+            "claimed": text_of_time(claim.claimed_at),
+            "retired": None if claim.retired_at is None else text_of_time(claim.retired_at),
+        }
+    )
+
+
+def claim_of(stored: Stored) -> Claim:
+    """And back."""
+    values = stored.values
+    return Claim(
+        booking=BookingId(stored.row),
+        generation=int(values["generation"]),
+        mailbox=MailboxId(str(values["mailbox"])),
+        claimed_at=time_of(values["claimed"]),
+        retired_at=_optional_time(values.get("retired")),
+        row=stored.etag,
+    )
+
+
+def entry_values(entry: JournalEntry) -> dict[str, Value]:
+    """What was done and why; no content."""
+    return {
+        "booking": entry.booking,
+        "at": text_of_time(entry.at),
+        "reason": entry.reason.value,
+        "outcome": entry.outcome.value,
+        "posts": entry.posts,
+        "attempts": entry.attempts,
+        "actions": ",".join(entry.actions),
+        "fields": ",".join(entry.fields),
+        "generation": entry.generation,
+        "version": str(entry.version),
+        "correlation": entry.correlation,
+        "detail": entry.detail,
+    }
