@@ -67,6 +67,9 @@ class TableRebuildStore:
         with suppress(PreconditionError):
             await self._tables.transact(PARTITION, [Insert(STATE, {"began": text_of_time(now), "second": False})])
         shards = await self._store.without_epoch()
+        if not shards:
+            await self._tables.transact(PARTITION, [Delete(STATE)])
+            raise PreconditionError("the rebuild was ended meanwhile")
         for shard in sorted(shards):
             await self._tables.transact(shard, [Put(OPEN, {})])
         state = await self._state()

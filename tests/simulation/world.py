@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -67,20 +67,33 @@ class Crash(BaseException):
 
 
 class Fuse:
-    """Lets a number of outside calls of the app happen, then kills it: before the next one, or right after it."""
+    """Lets a number of outside calls of the app happen, then kills it: before the next one, or right after it.
+
+    If there is something that happens `instead`, the app goes on after it.
+    """
 
     def __init__(self) -> None:
         """Let everything happen."""
         self.left: int | None = None
         self.after_the_call = False
         self.is_blown = False
+        self.instead: Callable[[], None] | None = None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the worker has died."""
+        return self.is_blown and self.instead is None
 
     async def around[T](self, call: Awaitable[T]) -> T:
         """Make one outside call, unless the fuse blows."""
-        if self.is_blown:
+        if self.is_dead:
             call.close()  # type: ignore[attr-defined]
             raise Crash
         blows = self.left == 0
+        if blows and self.instead is not None:
+            self.is_blown, self.left = True, None
+            self.instead()
+            return await call
         if self.left is not None:
             self.left -= 1
         if blows and not self.after_the_call:
@@ -245,7 +258,7 @@ class World:
         try:
             wake = await self.app.engine.drain(shard)
         except (BaseExceptionGroup, Crash):
-            if not self.fuse.is_blown:
+            if not self.fuse.is_dead:
                 raise
         else:
             self.wake(*sorted(wake))
@@ -261,23 +274,21 @@ class World:
             await self.dataverse.webhooks.quiet()
             while self.running:
                 await asyncio.gather(*self.running)
+            if self.fuse.is_dead:
+                self.restart()
             if not self.marks():
                 return
-            if self.fuse.is_blown:
-                self.restart()
             assert loop.time() < end, f"no rest within {LONGEST_PEACE} s: {self.marks()}"
             await self.clock.sleep(TICK)
-            self.wake(*await self.app.inbox.idle_shards_with_work())
+            with suppress(Crash):
+                self.wake(*await self.app.inbox.idle_shards_with_work())
 
     # What a test looks at.
 
     def rows(self, kind: str) -> list[Mapping[str, Any]]:
         """All stored rows whose key begins with `kind:`, whatever their partition, in the order they were written."""
         found = [
-            stored
-            for rows in self.tables.partitions().values()
-            for stored in rows
-            if stored.row.startswith(f"{kind}:")
+            stored for rows in self.tables.partitions().values() for stored in rows if stored.row.startswith(f"{kind}:")
         ]
         return [stored.values for stored in sorted(found, key=lambda stored: int(stored.etag[3:-1]))]
 
