@@ -62,6 +62,16 @@ async def pull_dataverse(timer: func.TimerRequest, wake: func.Out[typing.List[st
     wake.set(sorted(await (await running()).pull.round()))
 
 
+@app.function_name("replay_dead_letters")
+@app.route("dead-letters/replay", methods=["POST"])
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def replay_dead_letters(req: func.HttpRequest, wake: func.Out[typing.List[str]]) -> func.HttpResponse:  # noqa: ARG001, UP006
+    """An administrator has removed a cause: whatever was given up is tried again. Answers how much that is."""
+    replayed, shards = await (await running()).inbox.replay_dead_letters()
+    wake.set(list(shards))
+    return func.HttpResponse(json.dumps({"replayed": replayed}), mimetype="application/json")
+
+
 @app.function_name("health")
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001

@@ -99,7 +99,7 @@ class EpochMissingError(BookingSyncError):
 class MailboxGoneError(BookingSyncError):
     """The mailbox as a whole cannot be reached: no licence, deleted, on premises."""
 
-    next_step = "Give the user an Exchange Online mailbox, or take the resource out of the filter."
+    next_step = "Give the user an Exchange Online mailbox, then replay the dead letters."
 
 
 class CursorExpiredError(BookingSyncError):
@@ -122,16 +122,16 @@ class DuplicateError(BookingSyncError):
 class RefusedError(BookingSyncError):
     """The service refuses the request as it is; repeating it cannot help."""
 
-    next_step = "Read code and request id in the dead letter, correct the cause, then save the booking once more."
+    next_step = "Read code and request id in the dead letter, correct the cause, then replay the dead letters."
 
 
 class KeysUsedUpError(RefusedError):
     """A create found one idempotency key after the other used up."""
 
-    next_step = "Look into the mailbox's Deleted Items for this booking's events, then save the booking once more."
+    next_step = "Look into the mailbox's Deleted Items for this booking's events, then replay the dead letters."
 
 
 class DeniedError(RefusedError):
     """The app may not do this (401, 403)."""
 
-    next_step = "Grant the permission that the message names, check access policies, then save the booking once more."
+    next_step = "Grant the permission that the message names, check access policies, then replay the dead letters."

@@ -17,6 +17,9 @@ class InboxStore(Protocol):
     async def has_due_marks(self, shard: Shard, now: datetime) -> bool:
         """Whether any mark of the shard is due."""
 
+    async def replay(self, shard: Shard, now: datetime) -> int:
+        """Turn the shard's dead letters back into marks and say how many there were."""
+
 
 class Inbox:
     """Accepts posts."""
@@ -35,6 +38,12 @@ class Inbox:
         Raises `InvalidPostError` for what can never be accepted, `TransientError` when not all of it could be stored.
         """
         return sorted(await self._router.put(read_post(body, content_type, self._organization)))
+
+    async def replay_dead_letters(self) -> tuple[int, list[Shard]]:
+        """Try again what was parked or given up; gives how many that were, and the shards to wake."""
+        now = self._clock.now()
+        replayed = {shard: await self._store.replay(shard, now) for shard in all_shards(self._shards)}
+        return sum(replayed.values()), [shard for shard, count in replayed.items() if count]
 
     async def idle_shards_with_work(self) -> list[Shard]:
         """The shards that have due marks; for the timer that makes up for lost wake-ups."""

@@ -27,7 +27,14 @@ def functions() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def test_the_functions(functions: dict[str, Any]) -> None:
-    assert set(functions) == {"dataverse_changes", "drain", "wake_idle", "pull_dataverse", "health"}
+    assert set(functions) == {
+        "dataverse_changes",
+        "drain",
+        "wake_idle",
+        "pull_dataverse",
+        "replay_dead_letters",
+        "health",
+    }
 
 
 def test_routes_methods_and_rights(functions: dict[str, Any]) -> None:
@@ -38,6 +45,7 @@ def test_routes_methods_and_rights(functions: dict[str, Any]) -> None:
     ]
     assert sorted(triggers) == [
         ("dataverse/changes", ("POST",), "FUNCTION"),
+        ("dead-letters/replay", ("POST",), "FUNCTION"),
         ("health", ("GET",), "ANONYMOUS"),
     ]
 

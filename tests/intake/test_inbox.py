@@ -39,6 +39,9 @@ class Store:
     async def has_due_marks(self, shard: Shard, now: datetime) -> bool:
         return any(mark.due_at <= now for mark in self.marks.get(shard, ()))
 
+    async def replay(self, _shard: Shard, now: datetime) -> int:
+        raise AssertionError(f"nobody asked for it at {now}")
+
     async def mailbox_of_resource(self, resource: ResourceId, now: datetime) -> MailboxId | None:
         assert now == NOW
         return MAILBOXES.get(resource)

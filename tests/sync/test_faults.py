@@ -188,6 +188,32 @@ def test_missing_rights_become_a_dead_letter_that_says_what_to_do(denied: int) -
     told(story)
 
 
+def test_r11_a_dead_letter_is_replayed_with_what_it_knew() -> None:
+    """A deletion could not be carried out; the row is gone, so its proof must not be."""
+
+    async def story(now: World, planner: Planner) -> None:
+        booking = await planner.book("alice")
+        await planner.book("bob")
+        await now.settle()
+        [rule] = now.cloud.faults.add(
+            {"service": "graph", "method": "DELETE", "do": "refuse", "status": 403, "times": None}
+        )
+        await planner.delete(booking)
+        await now.settle()
+        assert len(now.rows("dead")) == 1
+        rule.times = 0
+        replayed, shards = await now.app.inbox.replay_dead_letters()
+        assert (replayed, len(shards)) == (1, 1)
+        assert now.rows("dead") == []
+        now.wake(*shards)
+        await now.settle()
+        assert now.events("alice") == []
+        assert now.journal()[-1] == ("deleted", "applied")
+        assert await now.app.inbox.replay_dead_letters() == (0, [])
+
+    told(story)
+
+
 def test_a_template_that_fails_on_a_booking_is_a_dead_letter_that_names_the_setting() -> None:
     async def story(now: World, planner: Planner) -> None:
         await planner.book("alice")
