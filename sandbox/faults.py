@@ -7,7 +7,8 @@ A rule is one JSON object, posted to `/faults` of the control plane, alone or in
 
 `service`, `method`, `path` and `app` select calls (shell patterns, missing = any); `inner` true or false restricts the
 rule to parts of a batch or to requests of their own. The first `after` matching calls pass, the next `times` are hit
-(`null` = all of them). What `do` can be:
+(`null` = all of them). `parts` is for a batch that fails after the commit: only its first so many requests are carried
+out, the others never reach the service. What `do` can be:
 
 | `do` | effect |
 | --- | --- |
@@ -32,7 +33,10 @@ from sandbox.http import Json, Request, Response
 from sandbox.recorder import Call
 
 DONE_TO_CALLS = frozenset({"refuse", "fail_after_commit", "drop", "drop_after_commit", "delay", "html"})
+AFTER_COMMIT = frozenset({"fail_after_commit", "drop_after_commit"})
 DROPPED = Response(status=0, dropped=True)
+NOT_REACHED = "not_reached"
+"""What the log calls the fault of a batch's request that was not carried out because the batch failed before."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,6 +51,7 @@ class Rule:
     inner: bool | None = None
     after: int = 0
     times: int | None = 1
+    parts: int | None = None
     status: int | None = None
     code: str = "ServiceNotAvailable"
     message: str = "The sandbox was told to fail this call."
@@ -67,6 +72,8 @@ class Rule:
             kinds, words = _TYPES[name]
             if type(item) not in kinds:
                 raise ValueError(f"'{name}' must be {words}")
+        if value.get("parts") is not None and value["do"] not in AFTER_COMMIT:
+            raise ValueError(f"'parts' goes with {' and '.join(sorted(AFTER_COMMIT))} only")
         return cls(**value)
 
     def selects(self, call: Call) -> bool:
@@ -88,6 +95,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "inner": ((bool, type(None)), "true, false or null"),
     "after": _COUNT,
     "times": ((int, type(None)), "a whole number, or null for all calls"),
+    "parts": ((int, type(None)), "a whole number, or null for all of them"),
     "status": ((int, type(None)), "an HTTP status"),
     "retry_after": ((int, float, type(None)), "a number of seconds"),
     "seconds": _SECONDS,
@@ -103,6 +111,7 @@ class Faults:
         self._known = set(DONE_TO_CALLS)
         self._rules: list[Rule] = []
         self._seen: dict[int, int] = {}
+        self._parts_left: dict[int, int] = {}
 
     def declare(self, *names: str) -> None:
         """A service makes effects of its own known."""
@@ -135,6 +144,13 @@ class Faults:
                 return rule
         return None
 
+    def _is_reached(self, call: Call) -> bool:
+        """Whether a batch that is going to fail gets as far as its part `call`."""
+        if call.batch not in self._parts_left:
+            return True
+        self._parts_left[call.batch] -= 1
+        return self._parts_left[call.batch] >= 0
+
     async def around(
         self,
         call: Call,
@@ -143,6 +159,9 @@ class Faults:
         error: Callable[[int, str, str], Response],
     ) -> Response:
         """Serve `request` with the faults in force; `error` words a refusal in the service's own shape."""
+        if not self._is_reached(call):
+            call.fault = NOT_REACHED
+            return DROPPED
         rule = self.take(call, *DONE_TO_CALLS)
         if rule is None:
             return await serve(request)
@@ -152,8 +171,11 @@ class Faults:
             return await serve(request)
         if rule.do == "drop":
             return DROPPED
-        if rule.do in ("fail_after_commit", "drop_after_commit"):
+        if rule.do in AFTER_COMMIT:
+            if rule.parts is not None:
+                self._parts_left[call.number] = rule.parts
             await serve(request)
+            self._parts_left.pop(call.number, None)
         if rule.do == "drop_after_commit":
             return DROPPED
         if rule.do == "html":

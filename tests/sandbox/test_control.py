@@ -140,6 +140,7 @@ async def test_settings_are_shown_and_changed(panel: Panel, cloud: Cloud) -> Non
         ("POST", "/faults", {"do": "drop", "colour": "red"}, "colour"),
         ("POST", "/faults", {"do": "drop", "times": "twice"}, "'times'"),
         ("POST", "/faults", {"do": "drop", "path": 5}, "'path'"),
+        ("POST", "/faults", {"do": "drop", "parts": 5}, "'parts'"),
         ("POST", "/faults", "drop", "JSON object"),
         ("POST", "/posts", {"order": "sideways"}, "'order'"),
         ("POST", "/posts", {"seed": "1"}, "'seed'"),

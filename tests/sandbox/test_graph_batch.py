@@ -78,6 +78,27 @@ async def test_part_whose_connection_breaks_is_a_gateway_timeout(app: App, cloud
     assert len(await app.list(f"/users/{ALICE}/events")) == 1
 
 
+@pytest.mark.parametrize("effect", ["fail_after_commit", "drop_after_commit"])
+async def test_a_batch_may_fail_with_some_of_its_parts_carried_out(app: App, cloud: Cloud, effect: str) -> None:
+    cloud.faults.add({"path": "/v1.0/$batch", "do": effect, "status": 503, "parts": 7})
+    creates = [part(number, "POST", headers=JSON, body=an_event(subject=str(number))) for number in range(20)]
+    answer = await send(app, *creates)
+    assert (answer.dropped, answer.status) == ((True, 0) if effect == "drop_after_commit" else (False, 503))
+    found = {event["subject"] for event in await app.list(f"/users/{ALICE}/events", top="50")}
+    assert found == {str(number) for number in range(7)}
+    inner = [call for call in cloud.recorder.calls if call.inner]
+    assert [call.fault for call in inner if call.status != 201] == ["not_reached"] * 13
+    assert len(await by_id(app, *creates)) == 20, "the next one is whole"
+
+
+async def test_concurrency_may_be_refused_with_503(app: App, cloud: Cloud) -> None:
+    concurrency = {"code": "ApplicationThrottled", "message": "Application is over its MailboxConcurrency limit."}
+    cloud.faults.add({"inner": True, "do": "refuse", "status": 503, "retry_after": 1, **concurrency})
+    answers = await by_id(app, part(1))
+    assert (answers["1"]["status"], answers["1"]["headers"]["Retry-After"]) == (503, "1")
+    assert answers["1"]["body"]["error"] | concurrency == answers["1"]["body"]["error"]
+
+
 async def test_answers_come_in_any_order(app: App) -> None:
     numbers = range(1, 21)
     answer = await send(app, *(part(number) for number in numbers))

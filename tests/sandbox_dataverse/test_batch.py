@@ -102,6 +102,16 @@ async def test_the_first_error_ends_the_batch_with_its_status(planner: Client, b
     assert (await planner.get(f"{booking}?$select=name"))["name"] == "Kept"
 
 
+async def test_a_batch_may_fail_with_some_of_its_parts_carried_out(
+    planner: Client, contoso: Contoso, cloud: Cloud
+) -> None:
+    cloud.faults.add({"path": "*/$batch", "do": "drop_after_commit", "parts": 2})
+    creates = [part("POST", BOOKINGS, a_booking(contoso, name=f"Number {number}")) for number in range(4)]
+    assert (await send(planner, *creates, prefer="odata.continue-on-error")).dropped
+    rows = (await planner.get(f"{BOOKINGS}?$select=name"))["value"]
+    assert [row["name"] for row in rows] == ["Number 0", "Number 1"]
+
+
 async def test_continue_on_error_answers_every_part(planner: Client, booking: str) -> None:
     response = await send(
         planner,
