@@ -26,6 +26,10 @@ class Clock:
             self._origin = loop_time
         return self._start + timedelta(seconds=loop_time - self._origin) + self._offset
 
+    def elsewhere(self) -> datetime:
+        """The time on clocks that nobody pushed forward with this one: those of the clients."""
+        return self.now() - self._offset
+
     def advance(self, by: timedelta) -> datetime:
         """Push the time forward and wake the sleepers that are due. Raises `ValueError` for a negative step."""
         if by < timedelta():

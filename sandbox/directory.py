@@ -7,7 +7,12 @@ Dataverse's `systemuser` rows point into it.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from cryptography.x509 import Certificate
 
 DOMAIN = "contoso.test"
 _NAMESPACE = uuid.UUID("6f1b0b5e-8a3c-4c39-9d1e-0d6a5a0c7a11")
@@ -33,12 +38,18 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """An app registration: its secrets, and the application permissions that were granted to it on Graph."""
+    """An app registration or a managed identity, which has neither secrets nor certificates.
+
+    Several secrets and certificates are valid at once, as a rotation needs it; `ends` says when a secret ends, one that
+    it does not name never does. `graph_roles` are the application permissions that were granted on Graph.
+    """
 
     client_id: str
     object_id: str
     name: str
     secrets: tuple[str, ...]
+    ends: Mapping[str, datetime] = MappingProxyType({})
+    certificates: tuple[Certificate, ...] = ()
     graph_roles: tuple[str, ...] = ()
 
 

@@ -7,11 +7,13 @@ the cloud's seed. Nobody is told: it is all there as if it had always been.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sandbox.dataverse.routes import BUSINESS_UNIT_ID, ORGANIZATION_ID, Dataverse
 from sandbox.dataverse.schema import Reference, Value
 from sandbox.directory import DOMAIN, Account, Application, Directory, known_id
+from sandbox.entra.certificates import known_key_pair
+from sandbox.keyvault.routes import KeyVault, Role
 
 PEOPLE = (
     *("Alice Anderson", "Bob Brandt", "Carol Castell", "Dave Doyle", "Erin Eklund", "Frank Ferrara", "Grace Gupta"),
@@ -55,6 +57,8 @@ BOOKING_SYNC_ROLES = (
     "MailboxSettings.Read",
 )
 PLANNER_ROLES = ("Calendars.ReadWrite", "User.Read.All")
+CERTIFICATE, SECRET = "booking-sync", "booking-sync-secret"
+"""What the vault holds: how the registration of the app proves itself, in two ways."""
 GENERIC, USER, FACILITY = 1, 3, 7
 AMSTERDAM_BERLIN = 110
 NON_INTERACTIVE = 4
@@ -83,7 +87,8 @@ class Contoso:
     """What was seeded, by name: people by first name (`alice`), rooms by mailbox name (`room-1`), the rest by its name.
 
     `booking_sync` is the app's own registration; `planner` stands for the people at their desks: it writes to Dataverse
-    as the planner in Dynamics does, and to calendars as the technician in Outlook does.
+    as the planner in Dynamics does, and to calendars as the technician in Outlook does. `managed_identity` is what the
+    app has in Azure without any registration; it may do the same.
     """
 
     organization_id: str
@@ -95,6 +100,7 @@ class Contoso:
     work_orders: Mapping[str, str]
     booking_sync: Application
     planner: Application
+    managed_identity: Application
 
     def resource(self, name: str) -> str:
         """The id of the bookable resource of a person or a room."""
@@ -121,7 +127,24 @@ def seed_contoso(directory: Directory, graph: object, dataverse: Dataverse) -> C
         work_orders=dict(_work_order(dataverse, number, customers) for number in range(1, len(WORK) + 1)),
         booking_sync=_application(directory, dataverse, "Booking Sync", BOOKING_SYNC_ROLES),
         planner=_application(directory, dataverse, "Planner", PLANNER_ROLES),
+        managed_identity=_application(
+            directory, dataverse, "Booking Sync Identity", BOOKING_SYNC_ROLES, has_secret=False
+        ),
     )
+
+
+def seed_vault(contoso: Contoso, directory: Directory, vault: KeyVault) -> None:
+    """Put certificate and secret of the app's registration into the vault, where its identity may read them."""
+    pair = known_key_pair(CERTIFICATE)
+    application = directory.applications[contoso.booking_sync.client_id]
+    if pair.certificate not in application.certificates:
+        directory.register(replace(application, certificates=(*application.certificates, pair.certificate)))
+    if CERTIFICATE not in vault.state.secrets:
+        vault.put_certificate(CERTIFICATE, pair)
+    if SECRET not in vault.state.secrets:
+        vault.put_secret(SECRET, application.secrets[0], content_type="text/plain")
+    vault.roles[contoso.managed_identity.object_id] = Role.SECRETS_USER
+    vault.roles[contoso.planner.object_id] = Role.SECRETS_OFFICER
 
 
 def _status(dataverse: Dataverse, name: str) -> str:
@@ -188,15 +211,17 @@ def _room(directory: Directory, dataverse: Dataverse, name: str, shown: str) -> 
     return Room(account=account, resource_id=_resource(dataverse, shown, values))
 
 
-def _application(directory: Directory, dataverse: Dataverse, name: str, roles: tuple[str, ...]) -> Application:
-    """A registration with its application user; one that is there keeps its secret."""
+def _application(
+    directory: Directory, dataverse: Dataverse, name: str, roles: tuple[str, ...], *, has_secret: bool = True
+) -> Application:
+    """A registration or an identity with its application user; one that is there keeps its secret."""
     client_id = known_id("application", name)
     application = directory.applications.get(client_id) or directory.register(
         Application(
             client_id=client_id,
             object_id=known_id("serviceprincipal", name),
             name=name,
-            secrets=(f"{dataverse.cloud.random.getrandbits(HARD_SECRET_BITS):040x}",),
+            secrets=(f"{dataverse.cloud.random.getrandbits(HARD_SECRET_BITS):040x}",) if has_secret else (),
             graph_roles=roles,
         )
     )

@@ -67,32 +67,36 @@ class Listener:
 
     port: int
     _runner: web.ServerRunner
+    scheme: str = "https"
 
     @property
     def base_url(self) -> str:
         """Scheme and authority, without a trailing slash."""
-        return f"https://localhost:{self.port}"
+        return f"{self.scheme}://localhost:{self.port}"
 
     async def close(self) -> None:
         """Close the port and the connections."""
         await self._runner.cleanup()
 
 
-async def open_listener(handler: Handler, authority: Authority, *, port: int = 0) -> Listener:
-    """Serve `handler` by HTTPS on `port` of 127.0.0.1, on a free one for 0. Raises `OSError` when it is taken."""
+async def open_listener(handler: Handler, authority: Authority | None, *, port: int = 0) -> Listener:
+    """Serve `handler` by HTTPS (without an `authority` by HTTP) on `port` of 127.0.0.1, on a free one for 0.
+
+    Raises `OSError` when the port is taken.
+    """
 
     async def serve(received: web.BaseRequest) -> web.StreamResponse:
         return await _serve(handler, received)
 
     runner = web.ServerRunner(web.Server(serve, access_log=None), shutdown_timeout=0.5)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=authority.server_context())
+    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=authority.server_context() if authority else None)
     try:
         await site.start()
     except OSError:
         await runner.cleanup()
         raise
-    return Listener(runner.addresses[0][1], runner)
+    return Listener(runner.addresses[0][1], runner, "https" if authority else "http")
 
 
 async def _serve(handler: Handler, received: web.BaseRequest) -> web.StreamResponse:

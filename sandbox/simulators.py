@@ -14,10 +14,12 @@ from sandbox.cloud import Cloud
 from sandbox.control import Control
 from sandbox.dataverse.routes import Dataverse
 from sandbox.directory import Directory
+from sandbox.entra.managed_identity import ManagedIdentity
 from sandbox.entra.routes import Entra
 from sandbox.graph.routes import Graph
 from sandbox.http import Request, Response
-from sandbox.seed import seed_contoso
+from sandbox.keyvault.routes import KeyVault
+from sandbox.seed import seed_contoso, seed_vault
 from sandbox.server import Authority, Handler, HttpSender, open_listener
 
 
@@ -40,8 +42,9 @@ class Behind:
 class Simulators:
     """A local Microsoft cloud with the Contoso organisation in it.
 
-    Inside `async with`, `endpoints` holds the base URLs of `login`, `graph`, `dataverse` and `control`; `ca` is the PEM
-    file of the authority that clients must trust.
+    Inside `async with`, `endpoints` holds the base URLs of `login`, `graph`, `dataverse`, `keyvault`, `identity` (where
+    the app gets the tokens of its managed identity, by plain HTTP) and `control`; `ca` is the PEM file of the authority
+    that clients must trust.
     """
 
     def __init__(
@@ -53,8 +56,10 @@ class Simulators:
         self.entra = Entra(self.cloud, self.directory)
         self.graph = Graph(self.cloud, self.directory, self.entra.tokens)
         self.dataverse = Dataverse(self.cloud, self.directory, self.entra.tokens)
+        self.keyvault = KeyVault(self.cloud, self.entra.tokens, self.directory.tenant_id)
+        self.identity = ManagedIdentity(self.cloud, self.entra.tokens)
         self.control = Control(self.cloud, seed=self.seed, repeat=self.dataverse.webhooks.repeat, reset=self.reset)
-        for service in (self.entra, self.graph, self.dataverse):
+        for service in (self.entra, self.graph, self.dataverse, self.keyvault, self.identity):
             self.cloud.add(service)
         self._ports = dict(ports or {})
         self._authority = Authority(directory)
@@ -66,7 +71,9 @@ class Simulators:
         """Fill the cloud. Raises `ValueError` for an organisation that is not known."""
         if organization != "contoso":
             raise ValueError(f"unknown organization '{organization}'; there is: contoso")
-        seed_contoso(self.directory, self.graph, self.dataverse)
+        contoso = seed_contoso(self.directory, self.graph, self.dataverse)
+        seed_vault(contoso, self.directory, self.keyvault)
+        self.identity.assign(contoso.managed_identity)
 
     def write_certificate(self) -> tuple[Path, Path]:
         """A certificate for localhost and its key as PEM files, for a listener in another process."""
@@ -84,11 +91,13 @@ class Simulators:
         async with AsyncExitStack() as opened:
             self.cloud.send = await opened.enter_async_context(HttpSender(self._authority))
             for name, handler in handlers.items():
-                listener = await open_listener(handler, self._authority, port=self._ports.get(name, 0))
+                authority = None if name == self.identity.name else self._authority
+                listener = await open_listener(handler, authority, port=self._ports.get(name, 0))
                 opened.push_async_callback(listener.close)
                 self.endpoints[name] = listener.base_url
             self._opened = opened.pop_all()
         self.entra.resources[self.endpoints["dataverse"]] = self.dataverse.name
+        self.keyvault.authority = self.endpoints["login"]
         return self
 
     async def __aexit__(

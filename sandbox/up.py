@@ -171,8 +171,10 @@ class Up:
         """Where everything is and how to get in; a client acts as the planner."""
         people = (account for account in self.simulators.directory.accounts.values() if not account.is_room)
         return {
-            **{name: self.endpoints.get(name) for name in ("graph", "dataverse", "login", "keyvault")},
-            **{name: self.endpoints[name] for name in ("functions", "control")},
+            **{
+                name: self.endpoints[name]
+                for name in ("graph", "dataverse", "login", "keyvault", "functions", "control")
+            },
             "ca": str(self.simulators.ca),
             "tenant_id": self.simulators.directory.tenant_id,
             "client_id": self.planner.client_id,

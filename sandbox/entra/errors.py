@@ -51,6 +51,58 @@ SECRET_WRONG = Refusal(
     "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, "
     "not the client secret ID, for a secret added to app '{client_id}'.",
 )
+SECRET_EXPIRED = Refusal(
+    401,
+    "invalid_client",
+    7000222,
+    "The provided client secret keys for app '{client_id}' are expired. Visit the Azure portal to create new keys for "
+    "your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: "
+    "https://aka.ms/certCreds.",
+)
+ASSERTION_MALFORMED = Refusal(401, "invalid_client", 50027, "JWT token is invalid or malformed.")
+ASSERTION_UNSIGNED = Refusal(
+    401, "invalid_client", 50027, "Invalid JWT token. No certificate thumbprint specified in token header."
+)
+CERTIFICATE_UNKNOWN = Refusal(
+    401,
+    "invalid_client",
+    700027,
+    "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The "
+    "key was not found., Thumbprint of key used by client: '{thumbprint}', Please visit the Azure Portal, Graph "
+    "Explorer or directly use MS Graph to see configured keys for app Id '{client_id}'.]",
+)
+CERTIFICATE_EXPIRED = Refusal(
+    401,
+    "invalid_client",
+    700027,
+    "Client assertion failed signature validation. [Reason - The key used is expired., Thumbprint of key used by "
+    "client: '{thumbprint}', Found key 'Start={start:%m/%d/%Y %H:%M:%S}, End={end:%m/%d/%Y %H:%M:%S}']",
+)
+SIGNATURE_WRONG = Refusal(
+    401,
+    "invalid_client",
+    700027,
+    "Client assertion failed signature validation. [Reason - The provided signature value did not match the expected "
+    "signature value., Thumbprint of key used by client: '{thumbprint}', "
+    "Found key 'Start={start:%m/%d/%Y %H:%M:%S}, End={end:%m/%d/%Y %H:%M:%S}']",
+)
+ASSERTION_OUT_OF_TIME = Refusal(
+    401,
+    "invalid_client",
+    700024,
+    "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {begins}, expiry "
+    "time of assertion {ends}. Review the documentation at "
+    "https://learn.microsoft.com/entra/identity-platform/certificate-credentials .",
+)
+ASSERTION_OF_ANOTHER = Refusal(
+    401,
+    "invalid_client",
+    700021,
+    "Client assertion application identifier doesn't match 'client_id' parameter.",
+)
+ASSERTION_FOR_ANOTHER = Refusal(
+    401, "invalid_client", 700023, "Client assertion audience claim does not match Realm issuer."
+)
 SCOPE_INVALID = Refusal(
     400,
     "invalid_scope",
@@ -66,7 +118,7 @@ RESOURCE_UNKNOWN = Refusal(
 METHOD_UNSUPPORTED = Refusal(405, "invalid_request", 900561, "The endpoint only accepts POST requests.")
 
 
-def refuse(cloud: Cloud, refusal: Refusal, **details: str) -> HttpError:
+def refuse(cloud: Cloud, refusal: Refusal, **details: object) -> HttpError:
     """A refusal ready to be raised."""
     message = f"AADSTS{refusal.number}: {refusal.wording.format_map(details)}"
     return HttpError(error_answer(cloud, refusal.status, refusal.error, message, refusal.number))

@@ -13,6 +13,7 @@ from jwt.algorithms import RSAAlgorithm
 from sandbox.cloud import Cloud
 from sandbox.directory import DOMAIN, Application, Directory
 from sandbox.entra import errors
+from sandbox.entra.assertions import check_assertion
 from sandbox.entra.tokens import KEY_ID, LIFETIME, Tokens, signing_key
 from sandbox.http import Json, Request, Response, Route, Router
 from sandbox.recorder import Call
@@ -20,6 +21,7 @@ from sandbox.recorder import Call
 type Form = dict[str, str]
 
 GRAPH_RESOURCE = "https://graph.microsoft.com"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 KNOWN_FIELDS = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"}) | {
     "grant_type",
     "scope",
@@ -49,7 +51,7 @@ class Entra:
                 Route("GET", "/{tenant}/oauth2/v2.0/token", self._post_only),
             ]
         )
-        self._credentials: dict[str, Callable[[Application, Form], None]] = {
+        self._credentials: dict[str, Callable[[Application, Form, Request], str]] = {
             "client_secret": self._check_secret,
             "client_assertion": self._check_assertion,
         }
@@ -91,7 +93,9 @@ class Entra:
             200,
             {
                 "token_endpoint": f"{tenant}/oauth2/v2.0/token",
-                "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+                "token_endpoint_auth_methods_supported": [
+                    *("client_secret_post", "private_key_jwt", "client_secret_basic")
+                ],
                 "jwks_uri": f"{tenant}/discovery/v2.0/keys",
                 "response_modes_supported": ["query", "fragment", "form_post"],
                 "subject_types_supported": ["pairwise"],
@@ -120,7 +124,7 @@ class Entra:
         form = self._form(request)
         call.app = form.get("client_id", "")
         application = self._application(form)
-        self._authenticate(application, form)
+        proof = self._authenticate(application, form, request)
         audience = self._audience(form)
         roles = application.graph_roles if audience == GRAPH_RESOURCE else ()
         seconds = int(LIFETIME.total_seconds())
@@ -129,7 +133,7 @@ class Entra:
             "expires_in": seconds,
             "ext_expires_in": seconds,
             "access_token": self.tokens.issue(
-                application, audience, roles, capabilities=self._capabilities(form.get("claims", "{}"))
+                application, audience, roles, capabilities=self._capabilities(form.get("claims", "{}")), proof=proof
             ),
         }
         return Response.of_json(200, body, {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
@@ -165,20 +169,32 @@ class Entra:
             )
         return application
 
-    def _authenticate(self, application: Application, form: Form) -> None:
+    def _authenticate(self, application: Application, form: Form, request: Request) -> str:
+        """How the application has proved itself, as the `appidacr` of a token says it."""
         for name, check in self._credentials.items():
             if form.get(name):
-                check(application, form)
-                return
+                return check(application, form, request)
         raise errors.refuse(self._cloud, errors.SECRET_MISSING)
 
-    def _check_secret(self, application: Application, form: Form) -> None:
+    def _check_secret(self, application: Application, form: Form, _request: Request) -> str:
         given = form["client_secret"].encode()
-        if not any(compare_digest(given, secret.encode()) for secret in application.secrets):
+        found = [secret for secret in application.secrets if compare_digest(given, secret.encode())]
+        if not found:
             raise errors.refuse(self._cloud, errors.SECRET_WRONG, client_id=application.client_id)
+        end = application.ends.get(found[0])
+        if end is not None and end <= self._cloud.clock.now():
+            raise errors.refuse(self._cloud, errors.SECRET_EXPIRED, client_id=application.client_id)
+        return "1"
 
-    def _check_assertion(self, _application: Application, _form: Form) -> None:
-        raise errors.not_modelled(self._cloud, "the credential 'client_assertion'")
+    def _check_assertion(self, application: Application, form: Form, request: Request) -> str:
+        kind = form.get("client_assertion_type")
+        if not kind:
+            raise errors.refuse(self._cloud, errors.PARAMETER_MISSING, name="client_assertion_type")
+        if kind != ASSERTION_TYPE:
+            raise errors.not_modelled(self._cloud, f"client_assertion_type={kind}")
+        tenant = f"{request.base}/{self._directory.tenant_id}"
+        check_assertion(self._cloud, application, form["client_assertion"], f"{tenant}/oauth2/v2.0/token")
+        return "2"
 
     def _capabilities(self, claims: str) -> list[str]:
         """What the client says it can do (Microsoft identity platform docs, "Claims challenges, client capabilities").

@@ -80,8 +80,13 @@ class Tokens:
         roles: Collection[str] = (),
         *,
         capabilities: Collection[str] = (),
+        proof: str = "1",
+        lifetime: timedelta = LIFETIME,
     ) -> str:
-        """A fresh token that lets `application` speak to `audience`; `capabilities` are those of the client."""
+        """A fresh token that lets `application` speak to `audience`; `capabilities` are those of the client.
+
+        `proof` is how it proved itself: 1 by a secret, 2 by a certificate.
+        """
         now = int(self._clock.now().timestamp())
         self._issued += 1
         claims = {
@@ -90,10 +95,10 @@ class Tokens:
             "iss": self.issuer,
             "iat": now,
             "nbf": now,
-            "exp": now + int(LIFETIME.total_seconds()),
+            "exp": now + int(lifetime.total_seconds()),
             "app_displayname": application.name,
             "appid": application.client_id,
-            "appidacr": "1",
+            "appidacr": proof,
             "idp": self.issuer,
             "idtyp": "app",
             "oid": application.object_id,

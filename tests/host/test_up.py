@@ -93,7 +93,8 @@ async def test_what_is_printed_is_where_everything_is(up: Up) -> None:
     users = described["users"]
     assert isinstance(users, list)
     assert "alice@contoso.test" in users
-    assert all(str(described[name]).startswith("https://localhost:") for name in ("graph", "dataverse", "functions"))
+    places = ("graph", "dataverse", "login", "keyvault", "functions")
+    assert all(str(described[name]).startswith("https://localhost:") for name in places)
 
 
 @in_module_loop

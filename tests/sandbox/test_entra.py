@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from sandbox.cloud import Cloud
 from sandbox.directory import Application, Directory, known_id
+from sandbox.entra.certificates import KeyPair, known_key_pair, self_signed
 from sandbox.entra.routes import Entra
 from sandbox.entra.tokens import Rejection, TokenRejected
 from sandbox.http import Request, Response
@@ -24,6 +27,11 @@ GOOD = {
     "client_id": known_id("app", "sync"),
     "client_secret": "good-secret",
     "scope": f"{GRAPH}/.default",
+}
+ASSERTED = {
+    "client_secret": "",
+    "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+    "client_assertion": "none",
 }
 
 
@@ -109,6 +117,10 @@ async def test_secret_in_the_basic_header_is_taken(cloud: Cloud) -> None:
     [
         pytest.param({"client_secret": "bad"}, 401, "invalid_client", 7000215, id="wrong secret"),
         pytest.param({"client_secret": ""}, 401, "invalid_client", 7000218, id="no secret"),
+        pytest.param(ASSERTED, 401, "invalid_client", 50027, id="no assertion"),
+        pytest.param(
+            {**ASSERTED, "client_assertion_type": ""}, 400, "invalid_request", 900144, id="no type of assertion"
+        ),
         pytest.param({"client_id": "nobody"}, 400, "unauthorized_client", 700016, id="unknown application"),
         pytest.param({"client_id": ""}, 400, "invalid_request", 900144, id="no client id"),
         pytest.param({"grant_type": "password"}, 400, "unsupported_grant_type", 70003, id="other grant"),
@@ -125,6 +137,100 @@ async def test_refusals_carry_their_aadsts_number(
     assert answer.json()["error_description"].startswith(f"AADSTS{number}: ")
 
 
+async def test_several_secrets_are_good_at_once_and_each_ends_at_its_time(
+    cloud: Cloud, directory: Directory, application: Application
+) -> None:
+    end = cloud.clock.now() + timedelta(hours=1)
+    directory.register(replace(application, ends={"old-secret": end}))
+    assert (await ask(cloud, {**GOOD, "client_secret": "old-secret"})).status == 200
+    assert (await ask(cloud, GOOD)).status == 200
+    cloud.clock.advance(timedelta(hours=1))
+    answer = await ask(cloud, {**GOOD, "client_secret": "old-secret"})
+    assert (answer.status, answer.json()["error"]) == (401, "invalid_client")
+    assert answer.json()["error_codes"] == [7000222]
+    assert (await ask(cloud, GOOD)).status == 200
+
+
+def signed(cloud: Cloud, pair: KeyPair, *, alg: str = "PS256", by: str = "x5t#S256", **claims: object) -> str:
+    """An assertion as an application with a certificate sends it."""
+    digest = hashes.SHA256() if by == "x5t#S256" else hashes.SHA1()  # noqa: S303 - what clients send
+    thumbprint = base64.urlsafe_b64encode(pair.certificate.fingerprint(digest)).decode().rstrip("=")
+    said: dict[str, object] = {
+        "aud": f"https://localhost:5555/{known_id('tenant')}/oauth2/v2.0/token",
+        "iss": GOOD["client_id"],
+        "sub": GOOD["client_id"],
+        "jti": "once",
+        "exp": cloud.clock.now().timestamp() + 600,
+        **claims,
+    }
+    return jwt.encode(said, pair.key, algorithm=alg, headers={by: thumbprint} if by else {})
+
+
+@pytest.fixture
+def certified(directory: Directory, application: Application) -> None:
+    pairs = (known_key_pair("first"), known_key_pair("second"))
+    directory.register(replace(application, certificates=tuple(pair.certificate for pair in pairs)))
+
+
+async def ask_asserting(cloud: Cloud, assertion: str) -> Response:
+    return await ask(cloud, {**GOOD, **ASSERTED, "client_assertion": assertion})
+
+
+@pytest.mark.parametrize(("alg", "by"), [("PS256", "x5t#S256"), ("RS256", "x5t"), ("RS256", "x5t#S256")])
+@pytest.mark.parametrize("name", ["first", "second"])
+@pytest.mark.usefixtures("certified")
+async def test_every_registered_certificate_buys_a_token(cloud: Cloud, alg: str, by: str, name: str) -> None:
+    answer = await ask_asserting(cloud, signed(cloud, known_key_pair(name), alg=alg, by=by))
+    assert answer.status == 200, answer.body
+    claims = jwt.decode(answer.json()["access_token"], options={"verify_signature": False})
+    assert (claims["appid"], claims["appidacr"]) == (GOOD["client_id"], "2")
+
+
+@pytest.mark.parametrize(
+    ("changes", "number", "word"),
+    [
+        pytest.param({"by": ""}, 50027, "No certificate thumbprint", id="no thumbprint"),
+        pytest.param({"exp": 1}, 700024, "valid time range", id="too old"),
+        pytest.param({"nbf": 4_000_000_000, "exp": 4_000_000_600}, 700024, "valid time range", id="too early"),
+        pytest.param({"iss": "another"}, 700021, "client_id", id="of another application"),
+        pytest.param({"aud": "https://login.microsoftonline.com"}, 700023, "audience", id="for another endpoint"),
+    ],
+)
+@pytest.mark.usefixtures("certified")
+async def test_assertions_are_refused_for_the_right_reason(
+    cloud: Cloud, changes: dict[str, Any], number: int, word: str
+) -> None:
+    answer = await ask_asserting(cloud, signed(cloud, known_key_pair("first"), **changes))
+    assert (answer.status, answer.json()["error"], answer.json()["error_codes"]) == (401, "invalid_client", [number])
+    assert word in answer.json()["error_description"]
+
+
+@pytest.mark.usefixtures("certified")
+async def test_other_keys_than_the_registered_are_refused(cloud: Cloud) -> None:
+    answer = await ask_asserting(cloud, signed(cloud, known_key_pair("unknown")))
+    assert answer.json()["error_codes"] == [700027]
+    assert "The key was not found" in answer.json()["error_description"]
+    mixed = KeyPair(known_key_pair("first").certificate, known_key_pair("second").key)
+    answer = await ask_asserting(cloud, signed(cloud, mixed))
+    assert answer.json()["error_codes"] == [700027]
+    assert "did not match the expected signature" in answer.json()["error_description"]
+
+
+async def test_an_expired_certificate_is_refused(cloud: Cloud, directory: Directory, application: Application) -> None:
+    pair = self_signed("past", begins=datetime(2020, 1, 1, tzinfo=UTC), ends=datetime(2021, 1, 1, tzinfo=UTC))
+    directory.register(replace(application, certificates=(pair.certificate,)))
+    answer = await ask_asserting(cloud, signed(cloud, pair))
+    assert answer.json()["error_codes"] == [700027]
+    assert "The key used is expired" in answer.json()["error_description"]
+
+
+@pytest.mark.usefixtures("certified")
+async def test_advancing_the_sandbox_does_not_make_a_clients_assertions_old(cloud: Cloud) -> None:
+    assertion = signed(cloud, known_key_pair("first"))
+    cloud.clock.advance(timedelta(days=5))
+    assert (await ask_asserting(cloud, assertion)).status == 200
+
+
 async def test_unknown_tenant_is_refused(cloud: Cloud) -> None:
     answer = await ask(cloud, GOOD, tenant="elsewhere")
     assert (answer.status, answer.json()["error_codes"]) == (400, [90002])
@@ -133,7 +239,7 @@ async def test_unknown_tenant_is_refused(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     "form",
     [
-        pytest.param({**GOOD, "client_secret": "", "client_assertion": "x.y.z"}, id="assertion"),
+        pytest.param({**GOOD, **ASSERTED, "client_assertion_type": "saml"}, id="other kind of assertion"),
         pytest.param({**GOOD, "surprise": "1"}, id="unknown field"),
         pytest.param({**GOOD, "claims": '{"id_token": {"name": null}}'}, id="claims other than capabilities"),
         pytest.param({**GOOD, "claims": "[]"}, id="claims that are none"),
