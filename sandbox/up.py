@@ -27,9 +27,11 @@ from sandbox.functions.settings import AppSettings
 from sandbox.install import register_webhooks
 from sandbox.process import ChildError
 from sandbox.simulators import Simulators
+from sandbox.storage import WAITING, AppTable
 
 ROOT = Path(__file__).parents[1]
 _LONGEST_PAUSE = 10.0
+_LOOK_AGAIN = 0.1
 
 
 def _to_stderr(message: str) -> None:
@@ -56,6 +58,7 @@ class Up:
         self._say = say
         self._stack = AsyncExitStack()
         self._watching: asyncio.Task[None] | None = None
+        self._tls: tuple[Path, Path]
         self.simulators: Simulators
         self.functions: HostProcess
         self.storage = ""
@@ -68,13 +71,8 @@ class Up:
             self.storage = (await stack.enter_async_context(Azurite())).connection_string
             self.simulators = Simulators(work_dir, seed=self._seed, clock=self._clock)
             await stack.enter_async_context(self.simulators)
-            self.functions = HostProcess(
-                ROOT,
-                settings=self._app_settings(),
-                work_dir=work_dir,
-                tls=self.simulators.write_certificate(),
-                options=self._options,
-            )
+            self._tls = self.simulators.write_certificate()
+            self.functions = self._host(work_dir)
             stack.push_async_callback(self.stop_functions_host)
             await self.start_functions_host()
             self.endpoints = {**self.simulators.endpoints, "functions": self.functions.url}
@@ -90,6 +88,11 @@ class Up:
     def functions_log(self) -> Path:
         """The log of the functions host, over all its starts."""
         return self.functions.log
+
+    @property
+    def table(self) -> AppTable:
+        """The app's rows."""
+        return AppTable(self.storage, self._app_settings()["SYNC_TABLE"])
 
     @property
     def app(self) -> Application:
@@ -117,6 +120,34 @@ class Up:
         """Start the functions host and keep it running."""
         await self.functions.start()
         self._watching = asyncio.create_task(self._keep_running())
+
+    async def scale_out(self) -> HostProcess:
+        """Start one more functions host on the same storage and with the same keys, as Azure does under load.
+
+        It ends with the rest; nobody starts it again when it dies.
+        """
+        work_dir = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="booking-sync-"))
+        keys = (self.functions.host_key, self.functions.master_key)
+        return await self._stack.enter_async_context(self._host(Path(work_dir), keys))
+
+    def _host(self, work_dir: Path, keys: tuple[str, str] | None = None) -> HostProcess:
+        return HostProcess(
+            ROOT,
+            settings=self._app_settings(),
+            work_dir=work_dir,
+            tls=self._tls,
+            ca=self.simulators.ca,
+            keys=keys,
+            options=self._options,
+        )
+
+    async def quiet(self) -> None:
+        """Return when Dataverse has nothing to post and the app nothing to do."""
+        while True:
+            await self.simulators.dataverse.webhooks.quiet()
+            if not await self.table.count(WAITING):
+                return
+            await asyncio.sleep(_LOOK_AGAIN)
 
     async def stop_functions_host(self) -> int:
         """End the functions host as Azure does, leave it down; its exit code."""

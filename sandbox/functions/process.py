@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
+import ssl
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
+
+from aiohttp import ClientSession
 
 from sandbox.process import Child, ChildError
 
 _ROOT = Path(__file__).parents[2]
 _START_SECONDS = 60.0
+_RUN_SECONDS = 60.0
+_LOOK_AGAIN = 0.05
 _STOP_SECONDS = 15.0
 """More than the grace that the host gives to running functions."""
 
@@ -28,18 +36,24 @@ class HostProcess:
         settings: Mapping[str, str],
         work_dir: Path,
         tls: tuple[Path, Path] | None = None,
+        ca: Path | None = None,
+        keys: tuple[str, str] | None = None,
         options: tuple[str, ...] = (),
     ) -> None:
-        """Prepare to run `app` with `settings` in its environment; `options` go to `python -m sandbox.functions`."""
+        """Prepare to run `app` with `settings` in its environment; `options` go to `python -m sandbox.functions`.
+
+        `tls` are its certificate and key, `ca` the authority behind them; `keys` are the host key and the master key,
+        random ones if not given.
+        """
         self.log = work_dir / "functions.log"
-        self.host_key = secrets.token_urlsafe(16)
-        self.master_key = secrets.token_urlsafe(16)
+        self.host_key, self.master_key = keys or (secrets.token_urlsafe(16), secrets.token_urlsafe(16))
         self.url = ""
         self._app = app
         self._settings = dict(settings)
         self._options = [f"--timers={work_dir / 'timers.json'}", *options]
         if tls:
             self._options += [f"--tls-cert={tls[0]}", f"--tls-key={tls[1]}"]
+        self._trust = ssl.create_default_context(cafile=ca) if ca else None
         self._child: Child | None = None
 
     @property
@@ -81,6 +95,25 @@ class HostProcess:
             await self._child.stop()
             raise ChildError(self.log.read_text(encoding="utf-8")[began:].strip() or "the functions host said nothing")
         self.url = json.loads(line)["functions"]
+
+    async def run_timer(self, name: str) -> None:
+        """Have a timer function run now, as an administrator may, and return when it has ended well.
+
+        Raises `RuntimeError` when the host refuses, when the function fails and when it takes more than a minute.
+        """
+        log_read = self.log.stat().st_size
+        headers, url = {"x-functions-key": self.master_key}, f"{self.url}/admin/functions/{name}"
+        async with ClientSession() as http, http.post(url, json={}, headers=headers, ssl=self._trust or True) as answer:
+            if answer.status != HTTPStatus.ACCEPTED:
+                raise RuntimeError(f"'{name}' cannot be run: the functions host answered {answer.status}")
+        said = b""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RUN_SECONDS):
+                while f"Executed 'Functions.{name}' (".encode() not in said:
+                    await asyncio.sleep(_LOOK_AGAIN)
+                    said = self.log.read_bytes()[log_read:]
+        if f"Executed 'Functions.{name}' (Succeeded)".encode() not in said:
+            raise RuntimeError(f"'{name}' did not end well; the log of the functions host says why")
 
     async def stop(self) -> int:
         """End it as the platform does, with SIGTERM; its exit code, 0 when it is not running."""

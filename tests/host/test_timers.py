@@ -175,3 +175,25 @@ async def seldom(timer: func.TimerRequest) -> None:
         if {"by_hand": True} in seen:
             break
         count = len(seen) + 1
+
+
+async def test_a_timer_can_be_run_by_hand_and_awaited(serve: Any, http: ClientSession) -> None:
+    host = await serve(
+        """
+@app.timer_trigger("timer", schedule="0 0 0 1 1 *")
+async def good(timer: func.TimerRequest) -> None:
+    await asyncio.sleep(0.1)
+    await note(done=True)
+
+@app.timer_trigger("timer", schedule="0 0 0 1 1 *")
+async def bad(timer: func.TimerRequest) -> None:
+    raise ValueError("on purpose")
+"""
+    )
+    await host.run_timer("good")
+    async with http.get(f"{host.url}/api/seen/0") as answer:
+        assert json.loads(await answer.text()) == [{"done": True}]
+    with pytest.raises(RuntimeError, match="'bad' did not end well"):
+        await host.run_timer("bad")
+    with pytest.raises(RuntimeError, match="answered 404"):
+        await host.run_timer("unknown")

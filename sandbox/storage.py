@@ -1,0 +1,33 @@
+"""The app's rows in Storage, as an administrator meets them in Storage Explorer.
+
+Of their keys it knows two beginnings: `mark:` for work that waits, `dead:` for work that was given up.
+"""
+
+from __future__ import annotations
+
+from azure.data.tables.aio import TableServiceClient
+
+WAITING, GIVEN_UP = "mark:", "dead:"
+_AFTER = "~"
+
+
+class AppTable:
+    """The app's one table."""
+
+    def __init__(self, connection: str, name: str) -> None:
+        """Name the table; `connection` is the account's connection string."""
+        self._connection = connection
+        self._name = name
+
+    async def count(self, beginning: str) -> int:
+        """How many rows have a row key with this beginning, in all partitions."""
+        wanted = f"RowKey ge '{beginning}' and RowKey lt '{beginning}{_AFTER}'"
+        async with TableServiceClient.from_connection_string(self._connection) as service:
+            rows = service.get_table_client(self._name).query_entities(wanted, select=["RowKey"])
+            return len([row async for row in rows])
+
+    async def wipe(self) -> None:
+        """Lose every row at one instant, while the app works: the table goes and comes back empty."""
+        async with TableServiceClient.from_connection_string(self._connection) as service:
+            await service.delete_table(self._name)
+            await service.create_table(self._name)
