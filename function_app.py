@@ -72,6 +72,16 @@ async def replay_dead_letters(req: func.HttpRequest, wake: func.Out[typing.List[
     return func.HttpResponse(json.dumps({"replayed": replayed}), mimetype="application/json")
 
 
+@app.function_name("approve_quarantine")
+@app.route("quarantine/approve", methods=["POST"])
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def approve_quarantine(req: func.HttpRequest, wake: func.Out[typing.List[str]]) -> func.HttpResponse:  # noqa: ARG001, UP006
+    """An administrator approves the deletions that the deletion budget held back (R4). Answers how many they are."""
+    approved, shards = await (await running()).inbox.approve_quarantine()
+    wake.set(list(shards))
+    return func.HttpResponse(json.dumps({"approved": approved}), mimetype="application/json")
+
+
 @app.function_name("health")
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001

@@ -23,6 +23,7 @@ from shared.http import Caller, Tokens, Transport
 from shared.identity import MsalTokens
 from shared.intake.inbox import Inbox
 from shared.settings import Settings
+from shared.sync.budget import Budget
 from shared.sync.engine import Engine
 from shared.sync.model import Booking
 from shared.sync.ports import Clock
@@ -31,6 +32,7 @@ from shared.sync.rebuild import Rebuild
 from shared.sync.route import Router
 from shared.sync.translate import Policy
 from shared.tables.azure import AzureTables
+from shared.tables.budget import TableBudget
 from shared.tables.cursors import TableCursors
 from shared.tables.rebuilding import TableRebuildStore
 from shared.tables.store import TableStore
@@ -105,6 +107,7 @@ def build(settings: Settings, outside: Outside) -> App:
             organization=settings.organization,
             shards=settings.shards,
         ),
+        budget=Budget(store=TableBudget(outside.tables), clock=outside.clock, limits=settings.deletions),
         policy=Policy(
             organization=settings.organization,
             subject=subject_template("SYNC_SUBJECT_TEMPLATE", settings.subject),

@@ -13,6 +13,7 @@ BookingSyncError
 ├── EpochMissingError         the stored links of a shard may not be complete: rebuild them first (R2a)
 ├── MailboxGoneError          the whole mailbox cannot be reached, which says nothing about an event in it (R3)
 ├── CursorExpiredError        a place in a feed of changes cannot be returned to: read from the start
+├── QuarantinedError          so many events would go at once that an administrator has to approve it (R4)
 ├── DuplicateError            the service knows this idempotency key already and names what it made
 └── RefusedError              the service says no: permanent until somebody changes something
     ├── DeniedError           the app's rights do not suffice: an operator must grant them
@@ -117,6 +118,12 @@ class DuplicateError(BookingSyncError):
         """`existing` is the id of the item that the first request made, when the service names it."""
         super().__init__(message)
         self.existing = existing
+
+
+class QuarantinedError(BookingSyncError):
+    """The deletion budget is used up (R4): the event stays until an administrator approves."""
+
+    next_step = "Find out why so many events would go. If that is meant, approve it: POST /api/quarantine/approve."
 
 
 class RefusedError(BookingSyncError):

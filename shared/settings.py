@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
+from shared.sync.budget import Limits
 from shared.sync.model import ShowAs, StatusKind
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -53,6 +54,14 @@ def _shards(value: str) -> int:
     if not value.isdecimal() or not 1 <= int(value) <= MOST_SHARDS:
         raise ValueError(f"must be a number from 1 to {MOST_SHARDS}")
     return int(value)
+
+
+def _limits(value: str) -> Limits:
+    found = re.fullmatch(r"(\d{1,6}), *(\d{1,3})%, *(\d{1,6})", value)
+    if not found:
+        raise ValueError("must be three numbers such as 20, 20%, 200: in a calendar, share of its events, altogether")
+    events, percent, altogether = map(int, found.groups())
+    return Limits(events=events, percent=percent, altogether=altogether)
 
 
 def _show_as(value: str) -> Mapping[str, ShowAs]:
@@ -149,6 +158,10 @@ class Settings:
 
     category: str = _setting("SYNC_CATEGORY", _optional, "Dynamics 365")
     """Category of new events; empty for none."""
+
+    deletions: Limits = _setting("SYNC_DELETION_BUDGET", _limits, "20, 20%, 200")
+    """How many events may go within an hour before an administrator has to approve it: of one calendar more than the
+    first number only up to that share of those it has, and altogether. Canceled and reassigned bookings are free."""
 
     wake_queue: str = _setting("SYNC_WAKE_QUEUE", _text, "bookingsync-wake")
     """Storage queue that carries the names of shards with work."""

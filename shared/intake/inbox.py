@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
 from shared.intake.dataverse import read_post
 from shared.sync.model import Shard, all_shards
+from shared.sync.plan import Outcome
 from shared.sync.ports import Clock
 from shared.sync.route import Router
 
@@ -17,8 +19,8 @@ class InboxStore(Protocol):
     async def has_due_marks(self, shard: Shard, now: datetime) -> bool:
         """Whether any mark of the shard is due."""
 
-    async def replay(self, shard: Shard, now: datetime) -> int:
-        """Turn the shard's dead letters back into marks and say how many there were."""
+    async def replay(self, shard: Shard, outcomes: Collection[Outcome], now: datetime) -> int:
+        """Turn what ended so back into marks and say how much there was."""
 
 
 class Inbox:
@@ -40,9 +42,16 @@ class Inbox:
         return sorted(await self._router.put(read_post(body, content_type, self._organization)))
 
     async def replay_dead_letters(self) -> tuple[int, list[Shard]]:
-        """Try again what was parked or given up; gives how many that were, and the shards to wake."""
+        """Try again what was parked or given up; gives how much that was, and the shards to wake."""
+        return await self._replay(Outcome.PARKED, Outcome.DEAD_LETTER)
+
+    async def approve_quarantine(self) -> tuple[int, list[Shard]]:
+        """Delete what the deletion budget held back (R4); gives how much that was, and the shards to wake."""
+        return await self._replay(Outcome.QUARANTINED)
+
+    async def _replay(self, *outcomes: Outcome) -> tuple[int, list[Shard]]:
         now = self._clock.now()
-        replayed = {shard: await self._store.replay(shard, now) for shard in all_shards(self._shards)}
+        replayed = {shard: await self._store.replay(shard, outcomes, now) for shard in all_shards(self._shards)}
         return sum(replayed.values()), [shard for shard, count in replayed.items() if count]
 
     async def idle_shards_with_work(self) -> list[Shard]:

@@ -22,11 +22,13 @@ from shared.errors import (
     MailboxGoneError,
     OutcomeUnknownError,
     PreconditionError,
+    QuarantinedError,
     RefusedError,
     SettingsError,
     TransientError,
 )
 from shared.sync.apply import Applier, Effects
+from shared.sync.budget import Budget
 from shared.sync.decide import decide, is_already_seen
 from shared.sync.facts import Facts, Snapshot
 from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, put_off
@@ -60,6 +62,7 @@ class Engine:
         events: EventSide,
         store: Store,
         rebuild: Rebuild,
+        budget: Budget,
         policy: Policy,
         shards: int,
         clock: Clock,
@@ -70,6 +73,7 @@ class Engine:
         self._events = events
         self._store = store
         self._rebuild = rebuild
+        self._budget = budget
         self._policy = policy
         self._shards = shards
         self._clock = clock
@@ -146,6 +150,8 @@ class Engine:
             await self._give_up(shard, (*marks, *noted), Reason.MAILBOX_GONE, Outcome.PARKED, error)
         except KeysUsedUpError as error:
             await self._give_up(shard, (*marks, *noted), Reason.KEYS_USED_UP, Outcome.PARKED, error)
+        except QuarantinedError as error:
+            await self._give_up(shard, marks, Reason.DELETION_BUDGET, Outcome.QUARANTINED, error)
         except RefusedError as error:
             await self._give_up(shard, (*marks, *noted), Reason.REFUSED, Outcome.DEAD_LETTER, error)
         except (TransientError, OutcomeUnknownError, GoneError) as error:
@@ -167,6 +173,7 @@ class Engine:
         lost_answers = 0
         for _ in range(MOST_DECISIONS):
             plan = decide(seen, self._policy)
+            await self._budget.spend(plan, seen)
             try:
                 effects = await self._applier.apply(plan, seen, noted)
             except PreconditionError:

@@ -41,6 +41,7 @@ def _fold(marks: tuple[Mark, ...]) -> Mark:
         attempts=max(mark.attempts for mark in marks),
         version=None if None in versions else max(version for version in versions if version is not None),
         generation=max(mark.generation for mark in marks),
+        is_approved=any(mark.is_approved for mark in marks),
         key="",
     )
 

@@ -256,7 +256,8 @@ class Mark:
 
     `posts` counts the accepted hints it stands for (R11). A deletion is proof that the row was deleted (R3). A
     hand-over names in `generation` the first generation that no longer lives in this shard (R10). `version` is the row
-    version that the post spoke of. `key` is the stored row's key, empty before it is stored.
+    version that the post spoke of. `is_approved`: an administrator has approved what it leads to (R4). `key` is the
+    stored row's key, empty before it is stored.
     """
 
     booking: BookingId
@@ -268,4 +269,5 @@ class Mark:
     version: int | None = None
     generation: int = 0
     correlation: str = ""
+    is_approved: bool = False
     key: str = ""

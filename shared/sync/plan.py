@@ -18,6 +18,7 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     FORWARDED = "forwarded"
     PARKED = "parked"
+    QUARANTINED = "quarantined"
     DEAD_LETTER = "dead_letter"
 
 
@@ -43,6 +44,7 @@ class Reason(StrEnum):
     ALREADY_SEEN = "already_seen"
     KEYS_USED_UP = "keys_used_up"
     MAILBOX_GONE = "mailbox_gone"
+    DELETION_BUDGET = "deletion_budget"
     REFUSED = "refused"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
 

@@ -56,6 +56,7 @@ def mark_values(mark: Mark) -> dict[str, Value]:
             "version": None if mark.version is None else str(mark.version),
             "generation": mark.generation,
             "correlation": mark.correlation,
+            "approved": True if mark.is_approved else None,
         }
     )
 
@@ -73,6 +74,7 @@ def mark_of(stored: Stored) -> Mark:
         version=int(values["version"]) if "version" in values else None,
         generation=int(values["generation"]),
         correlation=str(values["correlation"]),
+        is_approved=bool(values.get("approved")),
         key=stored.row,
     )
 

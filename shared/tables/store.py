@@ -12,6 +12,7 @@
 | `claim-{0..f}` | booking | the claim or, once retired, the tombstone |
 | `resources` | resource | where the bookings of a resource go, with an expiry |
 | `rebuild` | | how far a rebuild has come (`shared.tables.rebuilding`) |
+| `deletions` | | what counts against the deletion budget (`shared.tables.budget`) |
 | `cursors` | | where reading goes on (`shared.tables.cursors`) |
 
 Everything that one reconciliation changes in its shard goes into one transaction; that is why marks, links and journal
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -66,7 +67,7 @@ FOLDED = MOST_OPERATIONS - len(Cause)
 RESOURCE_LIFE = timedelta(hours=12)
 """How long it is remembered where a resource's bookings go."""
 EPOCH = f"{HEAD}epoch"
-_NEEDS_A_LOOK = frozenset({Outcome.DEAD_LETTER, Outcome.PARKED})
+_NEEDS_A_LOOK = frozenset({Outcome.DEAD_LETTER, Outcome.PARKED, Outcome.QUARANTINED})
 
 
 class TableStore:
@@ -187,12 +188,17 @@ class TableStore:
 
     # Dead letters.
 
-    async def replay(self, shard: Shard, now: datetime) -> int:
-        """Turn the shard's dead letters back into marks and say how many there were; their posts stay accounted."""
-        rows = await self._tables.query(shard, "dead:", f"dead:{AFTER}")
+    async def replay(self, shard: Shard, outcomes: Collection[Outcome], now: datetime) -> int:
+        """Turn what ended so back into marks and say how much there was; its posts stay accounted.
+
+        What was quarantined is approved by that (R4).
+        """
+        found = await self._tables.query(shard, "dead:", f"dead:{AFTER}")
+        rows = [row for row in found if row.values["outcome"] in outcomes]
         for row in rows:
+            is_approved = row.values["outcome"] == Outcome.QUARANTINED
             values = [Stored("", mark, "") for mark in json.loads(str(row.values["marks"]))]
-            marks = [replace(mark_of(stored), due_at=now, attempts=0) for stored in values]
+            marks = [replace(mark_of(stored), due_at=now, attempts=0, is_approved=is_approved) for stored in values]
             with suppress(PreconditionError):  # another replay was faster
                 await self._tables.transact(shard, [Delete(row.row), *(self._new_mark(mark) for mark in marks)])
         return len(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from shared.errors import InvalidPostError, UnavailableError
 from shared.intake.inbox import Inbox
 from shared.sync.model import UNROUTED, BookingId, MailboxId, Mark, ResourceId, Shard, shard_of
+from shared.sync.plan import Outcome
 from shared.sync.route import Router
 from tests.intake.test_dataverse_post import JSON, NOBODY, OLD_RESOURCE, ORGANIZATION, RESOURCE, bulk, entity, post, row
 
@@ -39,8 +40,8 @@ class Store:
     async def has_due_marks(self, shard: Shard, now: datetime) -> bool:
         return any(mark.due_at <= now for mark in self.marks.get(shard, ()))
 
-    async def replay(self, _shard: Shard, now: datetime) -> int:
-        raise AssertionError(f"nobody asked for it at {now}")
+    async def replay(self, shard: Shard, outcomes: Collection[Outcome], now: datetime) -> int:
+        raise AssertionError(f"nobody asked for {outcomes} of {shard} at {now}")
 
     async def mailbox_of_resource(self, resource: ResourceId, now: datetime) -> MailboxId | None:
         assert now == NOW
