@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from sandbox.dataverse.privileges import SYSTEM_ADMINISTRATOR, Right, Role, privileges
 from sandbox.dataverse.routes import BUSINESS_UNIT_ID, ORGANIZATION_ID, Dataverse
 from sandbox.dataverse.schema import Reference, Value
 from sandbox.directory import DOMAIN, Account, Application, Directory, known_id
 from sandbox.entra.certificates import known_key_pair
-from sandbox.keyvault.routes import KeyVault, Role
+from sandbox.keyvault.routes import KeyVault
+from sandbox.keyvault.routes import Role as VaultRole
 
 PEOPLE = (
     *("Alice Anderson", "Bob Brandt", "Carol Castell", "Dave Doyle", "Erin Eklund", "Frank Ferrara", "Grace Gupta"),
@@ -49,14 +51,30 @@ STATUSES: Mapping[str, tuple[int, int | None, int]] = {
     "Completed": (2, 690970004, 192350001),
     "Field Service Canceled": (3, 690970005, 192350004),
 }
-BOOKING_SYNC_ROLES = (
-    "Calendars.Read",
-    "Calendars.ReadWrite",
-    "User.Read.All",
-    "Place.Read.All",
-    "MailboxSettings.Read",
-)
+BOOKING_SYNC_ROLES = ("Calendars.ReadWrite",)
 PLANNER_ROLES = ("Calendars.ReadWrite", "User.Read.All")
+"""Application permissions on Graph: what the app asks for, and what the people at their desks do."""
+BOOKING_SYNC = Role(
+    name="Booking Sync",
+    privileges=privileges(
+        Right.READ,
+        (
+            "account",
+            "bookableresource",
+            "bookableresourcebooking",
+            "bookingstatus",
+            "msdyn_workorder",
+            "systemuser",
+        ),
+    ),
+)
+DISPATCHER = Role(
+    name="Field Service - Dispatcher",
+    privileges=BOOKING_SYNC.privileges.union(
+        *(privileges(right, ("bookableresourcebooking", "msdyn_workorder")) for right in Right)
+    ),
+)
+"""Security roles in Dataverse, as far as they matter here; the planner is an administrator."""
 CERTIFICATE, SECRET = "booking-sync", "booking-sync-secret"
 """What the vault holds: how the registration of the app proves itself, in two ways."""
 GENERIC, USER, FACILITY = 1, 3, 7
@@ -125,10 +143,10 @@ def seed_contoso(directory: Directory, graph: object, dataverse: Dataverse) -> C
         statuses=statuses,
         customers=customers,
         work_orders=dict(_work_order(dataverse, number, customers) for number in range(1, len(WORK) + 1)),
-        booking_sync=_application(directory, dataverse, "Booking Sync", BOOKING_SYNC_ROLES),
-        planner=_application(directory, dataverse, "Planner", PLANNER_ROLES),
+        booking_sync=_application(directory, dataverse, "Booking Sync", BOOKING_SYNC_ROLES, BOOKING_SYNC),
+        planner=_application(directory, dataverse, "Planner", PLANNER_ROLES, SYSTEM_ADMINISTRATOR),
         managed_identity=_application(
-            directory, dataverse, "Booking Sync Identity", BOOKING_SYNC_ROLES, has_secret=False
+            directory, dataverse, "Booking Sync Identity", BOOKING_SYNC_ROLES, BOOKING_SYNC, has_secret=False
         ),
     )
 
@@ -143,8 +161,8 @@ def seed_vault(contoso: Contoso, directory: Directory, vault: KeyVault) -> None:
         vault.put_certificate(CERTIFICATE, pair)
     if SECRET not in vault.state.secrets:
         vault.put_secret(SECRET, application.secrets[0], content_type="text/plain")
-    vault.roles[contoso.managed_identity.object_id] = Role.SECRETS_USER
-    vault.roles[contoso.planner.object_id] = Role.SECRETS_OFFICER
+    vault.roles[contoso.managed_identity.object_id] = VaultRole.SECRETS_USER
+    vault.roles[contoso.planner.object_id] = VaultRole.SECRETS_OFFICER
 
 
 def _status(dataverse: Dataverse, name: str) -> str:
@@ -192,6 +210,7 @@ def _person(directory: Directory, dataverse: Dataverse, name: str) -> Person:
     first, _, last = name.partition(" ")
     values: dict[str, Value] = {"firstname": first, "lastname": last, "accessmode": 0}
     user_id = _user(dataverse, known_id("systemuser", short), name, account.address, account.id, values)
+    dataverse.roles[user_id] = DISPATCHER
     resource_id = _resource(
         dataverse,
         name,
@@ -212,7 +231,13 @@ def _room(directory: Directory, dataverse: Dataverse, name: str, shown: str) -> 
 
 
 def _application(
-    directory: Directory, dataverse: Dataverse, name: str, roles: tuple[str, ...], *, has_secret: bool = True
+    directory: Directory,
+    dataverse: Dataverse,
+    name: str,
+    graph_roles: tuple[str, ...],
+    role: Role,
+    *,
+    has_secret: bool = True,
 ) -> Application:
     """A registration or an identity with its application user; one that is there keeps its secret."""
     client_id = known_id("application", name)
@@ -222,12 +247,13 @@ def _application(
             object_id=known_id("serviceprincipal", name),
             name=name,
             secrets=(f"{dataverse.cloud.random.getrandbits(HARD_SECRET_BITS):040x}",) if has_secret else (),
-            graph_roles=roles,
+            graph_roles=graph_roles,
         )
     )
     address = f"{name.lower().replace(' ', '')}@{DOMAIN}"
     values: dict[str, Value] = {"applicationid": client_id, "accessmode": NON_INTERACTIVE}
-    _user(dataverse, known_id("systemuser", name), f"# {name}", address, application.object_id, values)
+    user_id = _user(dataverse, known_id("systemuser", name), f"# {name}", address, application.object_id, values)
+    dataverse.roles[user_id] = role
     return application
 
 

@@ -139,6 +139,7 @@ class Changes:
 
     def answer(self, visit: Visit, place: Place, call: Call) -> Response:
         """The answer to a GET of `place`."""
+        visit.may_read(place.table)
         for name in REFUSED:
             if name in visit.options:
                 message = f'The "{name}" query parameter isn\'t supported when Change Tracking is enabled.'

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from sandbox.directory import known_id
 from sandbox.http import HttpError, Response
 
 JSON_TYPE = "application/json; odata.metadata=minimal"
@@ -27,6 +28,7 @@ PLUGIN_ABORTED = "0x80040265"
 INFINITE_LOOP = "0x80044182"
 NOT_A_MEMBER = "0x80072560"
 DISABLED_USER = "0x80040225"
+PRIVILEGE_DENIED = "0x80040220"
 EXPIRED_VERSION_STAMP = "0x80044352"
 TOO_MANY_REQUESTS = "0x80072322"
 TOO_MUCH_TIME = "0x80072321"
@@ -152,6 +154,16 @@ def unauthorized(base: str, tenant_id: str) -> HttpError:
     body = b"HTTP Error 401 - Unauthorized: Access is denied"
     return HttpError(
         Response(status=401, headers={"Content-Type": "text/html", "WWW-Authenticate": challenge}, body=body)
+    )
+
+
+def privilege_missing(user_id: str, access_mode: object, privilege: str, table: str) -> HttpError:
+    """The user's roles lack a privilege. The service also says the numbers of roles and privileges and the table's."""
+    return refuse(
+        403,
+        PRIVILEGE_DENIED,
+        f"Principal user (Id={user_id}, type=8, accessMode={access_mode}), is missing {privilege} privilege "
+        f"(Id={known_id('privilege', privilege)}) for entity '{table}'. context.Caller={user_id}",
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from sandbox.dataverse import errors, payload
 from sandbox.dataverse.changes import Tracking
+from sandbox.dataverse.privileges import CUSTOMIZE
 from sandbox.dataverse.reads import NO_CONTENT
 from sandbox.dataverse.schema import Column, Kind, Schema, Table
 from sandbox.dataverse.visits import Visit
@@ -70,6 +71,7 @@ class Metadata:
         return _json(visit, SET, {"value": [_selected(visit, one) for one in definitions]})
 
     def _put(self, visit: Visit, table: Table) -> Response:
+        visit.caller.need(CUSTOMIZE, "entity")
         _allow(visit)
         body = payload.read_object(visit.request, SET)
         if unknown := sorted(set(body) - _WRITABLE):

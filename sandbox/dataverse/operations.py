@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sandbox.dataverse import errors
+from sandbox.dataverse.privileges import Role
 from sandbox.dataverse.schema import Table, Value
 from sandbox.dataverse.state import Row
 
@@ -25,16 +26,26 @@ MULTIPLE: Mapping[str, str] = {"Create": "CreateMultiple", "Update": "UpdateMult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """For whom an operation is executed: `user` and, when that one is impersonated, the real caller `initiating`."""
+    """For whom an operation is executed: `user` and, when that one is impersonated, the real caller `initiating`.
+
+    `roles` are the security roles of both.
+    """
 
     user: Row
     initiating: Row
+    roles: tuple[Role, ...]
     agent: str = ""
     host: str = ""
     tag: str | None = None
     correlation_id: str = ""
     request_id: str = ""
     depth: int = 1
+
+    def need(self, wanted: str, table: str) -> None:
+        """Refuse with 403 what a role does not allow: the privilege `wanted`, which is about `table`."""
+        for who, role in zip((self.user, self.initiating), self.roles, strict=True):
+            if not role.allows(wanted):
+                raise errors.privilege_missing(who.id, who.get("accessmode"), wanted, table)
 
     def nested(self) -> Caller:
         """The same caller one level down, as business logic acts: the tag goes along."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from sandbox.cloud import Cloud
 from sandbox.dataverse import errors
 from sandbox.dataverse.operations import Caller, Operation, merged
+from sandbox.dataverse.privileges import Right, privilege
 from sandbox.dataverse.registration import RULES
 from sandbox.dataverse.schema import Kind, OnDelete, Reference, Table, Value
 from sandbox.dataverse.state import Row, State
@@ -70,6 +71,7 @@ class Pipeline:
         group: Group | None = None,
     ) -> Row:
         """Make a row; its id may come with the values."""
+        _allow(caller, Right.CREATE, table)
         with self.group(group) as together:
             values = dict(submitted)
             chosen = row_id or values.pop(table.key, None) or self._cloud.new_id()
@@ -89,6 +91,7 @@ class Pipeline:
 
     def update(self, row: Row, submitted: Mapping[str, Value], caller: Caller, *, group: Group | None = None) -> Row:
         """Write columns of a row; equal values are a write like any other."""
+        _allow(caller, Right.WRITE, row.table)
         with self.group(group) as together:
             table = row.table
             changes = {name: value for name, value in submitted.items() if name != table.key}
@@ -106,6 +109,7 @@ class Pipeline:
 
     def delete(self, row: Row, caller: Caller) -> None:
         """Remove a row, and do to those that refer to it what their lookups say."""
+        _allow(caller, Right.DELETE, row.table)
         with self._state.transaction():
             for other, column in list(self._state.referring(row)):
                 if column.on_delete is OnDelete.RESTRICT:
@@ -216,3 +220,9 @@ class Pipeline:
     def _by_rules(self, table: Table, values: Mapping[str, Value]) -> Mapping[str, Value]:
         rule = RULES.get(table.name)
         return values if rule is None else rule(values, self._state)
+
+
+def _allow(caller: Caller, right: Right, table: Table) -> None:
+    """Refuse what the caller may not do. What business logic does for it is not asked: it may run as the system."""
+    if caller.depth == 1:
+        caller.need(privilege(right, table.name), table.name)

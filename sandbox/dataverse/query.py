@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cmp_to_key
@@ -40,6 +40,13 @@ class Selection:
         names = [column.api_name for column in self.columns or ()]
         names += [f"{one.navigation.name}{one.query.selection.context or '()'}" for one in self.expansions]
         return f"({','.join(names)})" if names else ""
+
+    @property
+    def tables(self) -> Iterator[Table]:
+        """The tables of the other rows, at every depth."""
+        for one in self.expansions:
+            yield one.navigation.table
+            yield from one.query.selection.tables
 
 
 @dataclass(frozen=True, slots=True)

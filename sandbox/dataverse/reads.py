@@ -30,6 +30,7 @@ class Reads:
 
     def answer(self, visit: Visit, place: Place) -> Response:
         """The answer to a GET of `place`."""
+        visit.may_read(place.table)
         match place.row_id, place.rest:
             case None, ():
                 return self._list(visit, place.table, self._state.rows(place.table.name))
@@ -90,6 +91,7 @@ class Reads:
         return Response.of_json(200, {"@odata.context": context, "value": to_json(value)}, errors.HEADERS)
 
     def _follow(self, visit: Visit, row: Row, navigation: Navigation) -> Response:
+        visit.may_read(navigation.table)
         if navigation.many:
             rows = linked(self._state, row, navigation.column, navigation.table.name)
             return self._list(visit, navigation.table, rows)

@@ -15,6 +15,7 @@ from sandbox.dataverse.changes import Changes, Tracking, wants_changes
 from sandbox.dataverse.metadata import Metadata
 from sandbox.dataverse.operations import Caller
 from sandbox.dataverse.pipeline import SYSTEM_USER, Pipeline, Plugin
+from sandbox.dataverse.privileges import IMPERSONATE, NO_ROLE, Role
 from sandbox.dataverse.protection import Protection
 from sandbox.dataverse.reads import Reads
 from sandbox.dataverse.registration import SCHEMA, messages
@@ -40,7 +41,8 @@ REALISTIC = {"read": 0.05, "write": 0.2}
 class Dataverse:
     """One environment, an implementation of `sandbox.cloud.Service`.
 
-    `plugins` is the business logic on its tables, `webhooks` its way to tell the outside, `load` puts rows there.
+    `plugins` is the business logic on its tables, `webhooks` its way to tell the outside, `load` puts rows there,
+    `roles` are the security roles of users by their ids.
     """
 
     name = "dataverse"
@@ -61,6 +63,7 @@ class Dataverse:
         self._metadata = Metadata(SCHEMA, self._tracking)
         self._batch = Batch(self.state, cloud.new_id)
         self._protection = Protection(cloud)
+        self.roles: dict[str, Role] = {}
         self._time = ServiceTime(cloud, self.name, realistic=REALISTIC)
         self.reset()
 
@@ -80,6 +83,7 @@ class Dataverse:
     def reset(self) -> None:
         """Forget all rows, posts, plug-ins and counts; what every environment is born with comes back."""
         self._protection.reset()
+        self.roles.clear()
         self.webhooks.reset()
         self.plugins.clear()
         self._tracking.reset()
@@ -167,9 +171,13 @@ class Dataverse:
         for one in (initiating, user):
             if one.get("isdisabled"):
                 raise errors.refuse(403, errors.DISABLED_USER, "The specified user is either disabled or not found.")
+        roles = tuple(self.roles.get(one.id, NO_ROLE) for one in (user, initiating))
+        if user is not initiating and not roles[1].allows(IMPERSONATE):
+            raise errors.privilege_missing(initiating.id, initiating.get("accessmode"), IMPERSONATE, USER.name)
         return Caller(
             user=user,
             initiating=initiating,
+            roles=roles,
             agent=request.header("user-agent"),
             host=urlsplit(request.base).netloc,
             correlation_id=parse_guid(request.header("x-ms-correlation-request-id")) or self.cloud.new_id(),
@@ -177,7 +185,7 @@ class Dataverse:
         )
 
     def _impersonated(self, request: Request) -> Row | None:
-        """The user that the call acts for; every application user here may act on behalf of others."""
+        """The user that the call wants to act for."""
         for header, column in (("callerobjectid", "azureactivedirectoryobjectid"), ("mscrmcallerid", USER.key)):
             if wanted := request.header(header):
                 user = self._user(column, wanted.lower())

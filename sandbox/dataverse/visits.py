@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sandbox.dataverse import errors
 from sandbox.dataverse.operations import Caller
+from sandbox.dataverse.privileges import Right, privilege
 from sandbox.dataverse.query import LARGEST_PAGE, Query, Reader
 from sandbox.dataverse.represent import Annotations, Representation
 from sandbox.dataverse.schema import Schema, Table
@@ -97,8 +98,15 @@ class Visit:
     caller: Caller
 
     def query(self, state: State, table: Table, *allowed: str) -> Query:
-        """The query options, of which only the `allowed` may be there."""
-        return Reader(state, self.options).read(table, allowed)
+        """The query options, of which only the `allowed` may be there; what is expanded has to be readable."""
+        query = Reader(state, self.options).read(table, allowed)
+        for expanded in query.selection.tables:
+            self.may_read(expanded)
+        return query
+
+    def may_read(self, table: Table) -> None:
+        """Refuse with 403 a caller who may not read `table`."""
+        self.caller.need(privilege(Right.READ, table.name), table.name)
 
     def representation(self, state: State) -> Representation:
         """Writes rows as this call wants them."""

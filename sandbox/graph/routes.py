@@ -47,6 +47,11 @@ class Graph:
             ]
         )
 
+    @property
+    def operations(self) -> tuple[Route, ...]:
+        """What Graph knows here, below the version root."""
+        return tuple(self._router.routes)
+
     async def handle(self, request: Request, call: Call) -> Response:
         """Answer one call."""
         request_id = self._cloud.new_id()

@@ -470,29 +470,6 @@ class TestAccess:
         assert code(answer) == (401, "InvalidAuthenticationToken")
         assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
 
-    @pytest.mark.parametrize(
-        ("role", "method", "path", "status"),
-        [
-            ("Calendars.ReadBasic.All", "GET", f"/users/{ALICE}/events", 200),
-            ("Calendars.Read", "GET", f"/users/{ALICE}/calendar", 200),
-            ("Calendars.Read", "POST", f"/users/{ALICE}/events", 403),
-            ("Calendars.ReadWrite", "GET", f"/users/{ALICE}/events", 200),
-            ("User.Read.All", "GET", f"/users/{ALICE}/events", 403),
-            ("User.Read.All", "GET", f"/users/{ALICE}", 200),
-            ("User.ReadBasic.All", "GET", "/users", 200),
-            ("Calendars.Read", "GET", "/users", 403),
-        ],
-    )
-    async def test_each_operation_needs_its_permission(
-        self, app_with: Callable[..., App], role: str, method: str, path: str, status: int
-    ) -> None:
-        body = an_event() if method == "POST" else None
-        answer = await app_with(role).call(method, path, body)
-        assert answer.status == status
-        if status == 403:
-            calendar = "/events" in path
-            assert code(answer)[1] == ("ErrorAccessDenied" if calendar else "Authorization_RequestDenied")
-
     async def test_basic_readers_see_no_bodies(self, app: App, app_with: Callable[..., App]) -> None:
         event = await app.create(body={"contentType": "text", "content": "private matters"})
         seen = (await app_with("Calendars.ReadBasic").get(at(event["id"]))).json()

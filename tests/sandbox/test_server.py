@@ -154,7 +154,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_msal_gets_a_token_that_graph_takes(place: Path) -> None:
     async with Simulators(place) as simulators:
-        application = simulators.directory.applications[known_id("application", "Booking Sync")]
+        application = simulators.directory.applications[known_id("application", "Planner")]
         authority = f"{simulators.endpoints['login']}/{simulators.directory.tenant_id}"
 
         def acquire(secret: str) -> dict[str, Any]:

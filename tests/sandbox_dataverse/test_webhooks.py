@@ -18,7 +18,7 @@ from sandbox.dataverse.webhooks import MOST_REMEMBERED
 from sandbox.directory import known_id
 from sandbox.http import Json, Request, Response
 from sandbox.install import Registration, register_webhooks
-from sandbox.seed import Contoso
+from sandbox.seed import DISPATCHER, Contoso
 from tests.sandbox_dataverse.clients import WEBHOOK, Client, Receiver, a_booking, by_key
 
 BOOKINGS = "bookableresourcebookings"
@@ -111,6 +111,7 @@ async def test_a_create_is_posted_with_all_its_columns(
 async def test_an_update_is_posted_with_what_was_submitted_and_both_images(
     sync: Client, contoso: Contoso, booking: str, receiver: Receiver, dataverse: Dataverse
 ) -> None:
+    dataverse.roles[known_id("systemuser", "Booking Sync")] = DISPATCHER
     before = (await sync.get(f"{booking}?$select=versionnumber"))["versionnumber"]
     body = {"Resource@odata.bind": f"/bookableresources({contoso.resource('bob')})"}
     await sync.patch(f"{booking}?tag=b1:9f2c", body)
