@@ -116,6 +116,8 @@ def build(settings: Settings, outside: Outside) -> App:
             past=settings.past,
             future=settings.future,
             is_wanted=is_wanted,
+            keeps_canceled=settings.keeps_canceled,
+            canceled_prefix=settings.canceled_prefix,
         ),
         shards=settings.shards,
         clock=outside.clock,

@@ -80,6 +80,12 @@ def _show_as(value: str) -> Mapping[str, ShowAs]:
     return rules
 
 
+def _keep(value: str) -> bool:
+    if value not in ("delete", "keep"):
+        raise ValueError("must be delete or keep")
+    return value == "keep"
+
+
 def _given(given: str | None, default: str | None, *, may_be_empty: bool) -> str | None:
     """What counts: some texts may be set to empty on purpose, anything else then falls back to its default."""
     text = (given or "").strip()
@@ -158,6 +164,12 @@ class Settings:
 
     category: str = _setting("SYNC_CATEGORY", _optional, "Dynamics 365")
     """Category of new events; empty for none."""
+
+    keeps_canceled: bool = _setting("SYNC_CANCELED", _keep, "delete")
+    """What happens to the event of a canceled booking: delete, or keep it, free and with a prefix to its subject."""
+
+    canceled_prefix: str = _setting("SYNC_CANCELED_PREFIX", _optional, "Canceled:")
+    """What stands before the subject of an event that is kept although its booking is canceled."""
 
     deletions: Limits = _setting("SYNC_DELETION_BUDGET", _limits, "20, 20%, 200")
     """How many events may go within an hour before an administrator has to approve it: of one calendar more than the

@@ -11,10 +11,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from shared.errors import RefusedError, SettingsError
 from shared.sync.model import Booking
+from shared.sync.translate import MOST_SUBJECT
 
 MOST_TEMPLATE = 8_192
-MOST_SUBJECT = 255
-"""Characters of an event's subject (Exchange)."""
 MOST_BODY = 32_768
 
 

@@ -160,8 +160,8 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         Reason.CANCELED,
-        "the booking is canceled: its event goes",
-        lambda facts: facts.is_canceled,
+        "the booking is canceled: its event goes, unless the policy keeps such events; none is made",
+        lambda facts: facts.is_canceled_away,
         _remove(Reason.CANCELED),
     ),
     Row(

@@ -97,6 +97,19 @@ class Facts:
         return self.booking.status.kind is StatusKind.CANCELED
 
     @property
+    def may_stay(self) -> bool:
+        """Whether the policy would keep the booking's event if it were canceled, and there may be one to keep."""
+        mailbox = self.booking.resource.mailbox
+        return self.policy.keeps_canceled and mailbox is not None and self.holder == mailbox
+
+    @property
+    def is_canceled_away(self) -> bool:
+        """Whether the booking is canceled and nothing is to be shown of it: nobody needs a new event to learn that."""
+        if not self.is_canceled:
+            return False
+        return not self.may_stay or (self.owns(self.mailbox) and not self.is_linked and self.found is None)
+
+    @property
     def has_no_mailbox(self) -> bool:
         """Whether there is no calendar to write to."""
         return self.booking.resource.mailbox is None
@@ -212,7 +225,9 @@ class Facts:
 
         So it is for an intent, whose POST may have happened, and for a booking that is neither new nor known.
         """
-        if self.is_missing or self.is_canceled or self.has_no_mailbox or self.is_filtered_out or self.is_only_hand_over:
+        if self.is_missing or self.has_no_mailbox or self.is_filtered_out or self.is_only_hand_over:
+            return False
+        if self.is_canceled and not self.may_stay:
             return False
         if self.belongs_to_another_shard or self.is_out_of_window or self.is_held_by_another_mailbox:
             return False

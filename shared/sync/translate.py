@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 
 from shared.sync.model import Booking, Content, ShowAs, Status, StatusKind
 
+MOST_SUBJECT = 255
+"""Characters of an event's subject (Exchange)."""
+
 
 def _everything(_: Booking) -> bool:
     return True
@@ -19,7 +22,8 @@ class Policy:
 
     `show_as` is asked by a status' id, then its detail (`in_progress`), then its kind (`committed`). `is_wanted` is the
     filter. The window reaches from `past` before to `future` after the present; it decides what gets an event, never
-    what loses one.
+    what loses one. `keeps_canceled`: a canceled booking keeps the event that it has, and `canceled_prefix` then stands
+    before its subject.
     """
 
     organization: str
@@ -29,6 +33,8 @@ class Policy:
     past: timedelta
     future: timedelta
     is_wanted: Callable[[Booking], bool] = _everything
+    keeps_canceled: bool = False
+    canceled_prefix: str = ""
 
     def is_in_window(self, booking: Booking, now: datetime) -> bool:
         """Whether any part of the booking lies between `past` before and `future` after `now`."""
@@ -47,14 +53,23 @@ def translate(booking: Booking, policy: Policy) -> Content:
     return Content(
         start=booking.start,
         end=booking.end,
-        subject=policy.subject(booking),
+        subject=_subject(booking, policy),
         body=policy.body(booking),
         show_as=_show_as(booking.status, policy.show_as),
     )
 
 
+def _subject(booking: Booking, policy: Policy) -> str:
+    subject = policy.subject(booking)
+    if booking.status.kind is StatusKind.CANCELED:
+        subject = f"{policy.canceled_prefix} {subject}".strip()
+    return subject[:MOST_SUBJECT]
+
+
 def _show_as(status: Status, rules: Mapping[str, ShowAs]) -> ShowAs:
-    for key in (status.id, status.detail, status.kind):
+    """The rule that names the status most exactly; a canceled one keeps nobody busy because of its detail."""
+    detail = None if status.kind is StatusKind.CANCELED else status.detail
+    for key in (status.id, detail, status.kind):
         if key is not None and key in rules:
             return rules[key]
     return DEFAULT_SHOW_AS[status.kind]

@@ -65,6 +65,7 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         ("GRAPH_URL", "https://graph.microsoft.com/v1.0"),
         ("IDENTITY_TENANT_ID", "contoso"),
         ("SYNC_SHOW_AS", "busy"),
+        ("SYNC_CANCELED", "hide"),
         ("SYNC_SHOW_AS", "comitted=busy"),
     ],
 )

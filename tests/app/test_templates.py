@@ -6,7 +6,8 @@ import pytest
 
 from shared.errors import RefusedError, SettingsError
 from shared.settings import Settings
-from shared.templates import MOST_BODY, MOST_SUBJECT, body_template, subject_template
+from shared.sync.translate import MOST_SUBJECT
+from shared.templates import MOST_BODY, body_template, subject_template
 from tests.app.test_settings import COMPLETE
 from tests.core.builders import BOOKING, booking
 

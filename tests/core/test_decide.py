@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.sync.decide import TABLE, decide, is_already_seen
 from shared.sync.facts import CREATE_TIME, Facts, Snapshot
-from shared.sync.model import Cause, Field, Link
+from shared.sync.model import Cause, Field, Link, ShowAs
 from shared.sync.plan import (
     Action,
     AdoptEvent,
@@ -25,6 +26,7 @@ from shared.sync.plan import (
     UpdateEvent,
     Wait,
 )
+from shared.sync.translate import Policy
 from tests.core.builders import (
     ADA,
     ALICE,
@@ -373,6 +375,98 @@ def test_row(seen: Snapshot, reason: Reason, outcome: Outcome, actions: tuple[Ac
     assert plan.actions == actions
 
 
+SHOWN_AS_CANCELED = replace(
+    content_of(booking()), subject="Canceled: Fabrikam", body="<p>Canceled</p>", show_as=ShowAs.FREE
+)
+KEEP_CASES: list[tuple[str, Snapshot, Reason, tuple[Action, ...]]] = [
+    (
+        "its event stays, free and named so",
+        snapshot(booking(status=CANCELED), links=(link(),), claim=claim()),
+        Reason.UPDATED,
+        (
+            UpdateEvent(
+                link=link(),
+                fields=frozenset({Field.SUBJECT, Field.BODY, Field.SHOW_AS}),
+                content=SHOWN_AS_CANCELED,
+                etag='W/"1"',
+            ),
+        ),
+    ),
+    (
+        "another shard keeps it",
+        snapshot(booking(BOB, status=CANCELED), claim=claim(BOB)),
+        Reason.ROUTED,
+        (Forward(mailbox=BOB),),
+    ),
+    (
+        "an event that may have been made is found and kept",
+        snapshot(booking(status=CANCELED), links=(intent(),), claim=claim(), found=(event(),)),
+        Reason.FOUND,
+        (AdoptEvent(event=event(), generation=1, link=intent()),),
+    ),
+    (
+        "one that was never made is not made now",
+        snapshot(booking(status=CANCELED), links=(intent(),), claim=claim()),
+        Reason.CANCELED,
+        (DeleteEvent(link=intent()), RetireClaim(claim=claim())),
+    ),
+    (
+        "nor is one that a person has deleted",
+        snapshot(booking(status=CANCELED), links=(link(),), claim=claim(), event_is_gone=True),
+        Reason.CANCELED,
+        (DeleteEvent(link=link()), RetireClaim(claim=claim())),
+    ),
+    (
+        "a booking that never had an event gets none",
+        snapshot(booking(status=CANCELED)),
+        Reason.CANCELED,
+        (RetireClaim(claim=None),),
+    ),
+    (
+        "reassigned as well: the person it was taken from is not told that it is canceled",
+        snapshot(booking(ADA, status=CANCELED), links=(link(),), claim=claim()),
+        Reason.CANCELED,
+        (DeleteEvent(link=link()), RetireClaim(claim=claim())),
+    ),
+    (
+        "reassigned as well, from another shard",
+        snapshot(booking(status=CANCELED), claim=claim(BOB)),
+        Reason.CANCELED,
+        (Forward(mailbox=BOB),),
+    ),
+    (
+        "reassigned as well, to a resource without calendar",
+        snapshot(booking(None, status=CANCELED), links=(link(),), claim=claim()),
+        Reason.CANCELED,
+        (DeleteEvent(link=link()), RetireClaim(claim=claim())),
+    ),
+    (
+        "the filter leaves it out",
+        snapshot(booking(name="Internal", status=CANCELED), links=(link(),), claim=claim()),
+        Reason.FILTERED_OUT,
+        (DeleteEvent(link=link()), RetireClaim(claim=claim())),
+    ),
+    (
+        "deleted for good",
+        snapshot(None, mark(Cause.DELETED), links=(link(),), claim=claim()),
+        Reason.DELETED,
+        (DeleteEvent(link=link()), RetireClaim(claim=claim())),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason", "actions"), [case[1:] for case in KEEP_CASES], ids=[case[0] for case in KEEP_CASES]
+)
+def test_row_where_canceled_bookings_keep_their_events(
+    seen: Snapshot, reason: Reason, actions: tuple[Action, ...]
+) -> None:
+    keeping = replace(policy(lambda row: row.name != "Internal"), keeps_canceled=True, canceled_prefix="Canceled:")
+    plan = decide(seen, keeping)
+    assert plan.reason is reason
+    assert plan.actions == actions
+
+
 def test_every_row_of_the_table_has_a_case() -> None:
     assert {row.reason for row in TABLE} == {case[2] for case in CASES}
 
@@ -437,36 +531,36 @@ snapshots = st.builds(
 )
 
 
-def decided(seen: Snapshot) -> tuple[Action, ...]:
-    return decide(seen, policy(lambda row: row.name != "Internal")).actions
+deleting = policy(lambda row: row.name != "Internal")
+policies = st.sampled_from([deleting, replace(deleting, keeps_canceled=True)])
 
 
-@given(snapshots)
-def test_total_and_deterministic(seen: Snapshot) -> None:
+@given(snapshots, policies)
+def test_total_and_deterministic(seen: Snapshot, rules: Policy) -> None:
     """Every snapshot has a plan, and always the same."""
-    assert decided(seen) == decided(seen)
+    assert decide(seen, rules) == decide(seen, rules)
 
 
-@given(snapshots)
-def test_r2_a_create_never_reuses_a_generation(seen: Snapshot) -> None:
+@given(snapshots, policies)
+def test_r2_a_create_never_reuses_a_generation(seen: Snapshot, rules: Policy) -> None:
     used = {held.generation for held in seen.links if held.event is not None}
     used |= {seen.claim.generation} if seen.claim else set()
     intents = {held.generation for held in seen.links if held.event is None}
-    for action in decided(seen):
+    for action in decide(seen, rules).actions:
         if isinstance(action, CreateEvent):
             assert action.generation not in used or action.generation in intents
 
 
-@given(snapshots)
-def test_r3_nothing_is_deleted_without_proof(seen: Snapshot) -> None:
+@given(snapshots, policies)
+def test_r3_nothing_is_deleted_without_proof(seen: Snapshot, rules: Policy) -> None:
     """A row that cannot be read proves nothing: only a deletion post, a status, or a newer generation does."""
     is_proven = any(hint.cause is Cause.DELETED for hint in seen.marks)
     if seen.booking is not None or is_proven:
         return
-    for action in decided(seen):
+    for action in decide(seen, rules).actions:
         assert not isinstance(action, RetireClaim)
         if isinstance(action, DeleteEvent):
-            assert action.link in Facts(seen, policy()).stale
+            assert action.link in Facts(seen, rules).stale
 
 
 @given(snapshots)
@@ -477,10 +571,10 @@ def test_r10_a_confirmed_event_is_given_up_only_when_told(seen: Snapshot) -> Non
         assert given_up.event is None or given_up.generation < told or is_retired
 
 
-@given(snapshots)
-def test_a_shard_creates_only_in_its_own_mailboxes(seen: Snapshot) -> None:
-    facts = Facts(seen, policy())
-    for action in decided(seen):
+@given(snapshots, policies)
+def test_a_shard_creates_only_in_its_own_mailboxes(seen: Snapshot, rules: Policy) -> None:
+    facts = Facts(seen, rules)
+    for action in decide(seen, rules).actions:
         match action:
             case CreateEvent(mailbox=mailbox):
                 assert facts.owns(mailbox)
@@ -488,9 +582,19 @@ def test_a_shard_creates_only_in_its_own_mailboxes(seen: Snapshot) -> None:
                 assert not facts.owns(mailbox)
 
 
-@given(snapshots)
-def test_no_link_is_acted_on_twice(seen: Snapshot) -> None:
-    links = [action.link.generation for action in decided(seen) if isinstance(action, DeleteEvent | UpdateEvent)]
+@given(snapshots, policies)
+def test_a_canceled_booking_never_gets_a_new_event(seen: Snapshot, rules: Policy) -> None:
+    if seen.booking is not None and seen.booking.status == CANCELED:
+        assert not any(isinstance(action, CreateEvent) for action in decide(seen, rules).actions)
+
+
+@given(snapshots, policies)
+def test_no_link_is_acted_on_twice(seen: Snapshot, rules: Policy) -> None:
+    links = [
+        action.link.generation
+        for action in decide(seen, rules).actions
+        if isinstance(action, DeleteEvent | UpdateEvent)
+    ]
     assert len(links) == len(set(links))
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.sync.model import BookingId, MailboxId, Marker, ShowAs, Status, StatusKind
-from shared.sync.translate import translate
-from tests.core.builders import ALICE, BOB, BOOKING, NOW, ORGANIZATION, booking, policy
+from shared.sync.translate import MOST_SUBJECT, translate
+from tests.core.builders import ALICE, BOB, BOOKING, CANCELED, NOW, ORGANIZATION, booking, policy
 
 instants = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 ids = st.uuids().map(str)
@@ -41,6 +41,22 @@ def test_instants_are_exact_across_daylight_saving(start: datetime, length: time
 def test_show_as_follows_the_most_exact_rule(status: Status, shown: ShowAs) -> None:
     rules = {"on_break": ShowAs.FREE, "id-1": ShowAs.OUT_OF_OFFICE}
     assert translate(booking(status=status), replace(policy(), show_as=rules)).show_as is shown
+
+
+def test_the_detail_of_a_canceled_status_keeps_nobody_busy() -> None:
+    canceled = Status(id="x", name="?", kind=StatusKind.CANCELED, detail="scheduled")
+    rules = {"scheduled": ShowAs.BUSY}
+    assert translate(booking(status=canceled), replace(policy(), show_as=rules)).show_as is ShowAs.FREE
+    rules = {"scheduled": ShowAs.BUSY, "canceled": ShowAs.WORKING_ELSEWHERE}
+    assert translate(booking(status=canceled), replace(policy(), show_as=rules)).show_as is ShowAs.WORKING_ELSEWHERE
+
+
+@pytest.mark.parametrize(("prefix", "subject"), [("Canceled:", "Canceled: Fabrikam"), ("", "Fabrikam")])
+def test_the_subject_of_a_canceled_booking_says_so(prefix: str, subject: str) -> None:
+    rules = replace(policy(), canceled_prefix=prefix)
+    assert translate(booking(status=CANCELED), rules).subject == subject
+    assert translate(booking(), rules).subject == "Fabrikam"
+    assert len(translate(booking(status=CANCELED, account="x" * 300), rules).subject) == MOST_SUBJECT
 
 
 @pytest.mark.parametrize(
