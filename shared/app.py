@@ -76,7 +76,8 @@ class App:
 def build(settings: Settings, outside: Outside) -> App:
     """Wire the app. Raises `SettingsError` for templates, filters and columns that cannot be used."""
     store = TableStore(outside.tables, outside.random, settings.shards)
-    is_wanted, columns = _filter(settings)
+    is_wanted, wanted_columns = _condition("SYNC_FILTER", settings.filter, otherwise=True)
+    is_masked, masked_columns = _condition("SYNC_MASK", settings.mask, otherwise=False)
 
     def caller(base: str, scope: str) -> Caller:
         return Caller(
@@ -91,9 +92,9 @@ def build(settings: Settings, outside: Outside) -> App:
     dataverse = caller(settings.dataverse, f"{settings.dataverse}/.default")
     organization = Organization(dataverse, settings.organization)
     try:
-        bookings = DataverseBookings(dataverse, organization=organization, columns=columns)
+        bookings = DataverseBookings(dataverse, organization=organization, columns=wanted_columns | masked_columns)
     except ValueError as error:
-        raise SettingsError(f"SYNC_FILTER: {error}") from error
+        raise SettingsError(f"SYNC_FILTER, SYNC_MASK: {error}") from error
     events = GraphEvents(caller(settings.graph, settings.graph_scope), category=settings.category)
     engine = Engine(
         bookings=bookings,
@@ -118,6 +119,8 @@ def build(settings: Settings, outside: Outside) -> App:
             is_wanted=is_wanted,
             keeps_canceled=settings.keeps_canceled,
             canceled_prefix=settings.canceled_prefix,
+            is_masked=is_masked,
+            masked_subject=settings.masked_subject,
         ),
         shards=settings.shards,
         clock=outside.clock,
@@ -142,10 +145,11 @@ def build(settings: Settings, outside: Outside) -> App:
     return App(inbox=inbox, engine=engine, pull=pull)
 
 
-def _filter(settings: Settings) -> tuple[Callable[[Booking], bool], frozenset[str]]:
-    if not settings.filter:
-        return (lambda _: True), frozenset()
-    condition, columns = compile_condition("SYNC_FILTER", settings.filter)
+def _condition(setting: str, source: str, *, otherwise: bool) -> tuple[Callable[[Booking], bool], frozenset[str]]:
+    """The condition in `setting` and the columns it asks for; where there is none, the answer is always `otherwise`."""
+    if not source:
+        return (lambda _: otherwise), frozenset()
+    condition, columns = compile_condition(setting, source)
     return (lambda booking: condition(booking.columns)), columns
 
 

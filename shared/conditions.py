@@ -1,4 +1,4 @@
-"""The administrator's filter: an OData condition over the columns of a booking, compiled once.
+"""The administrator's conditions (SYNC_FILTER, SYNC_MASK): OData over the columns of a booking, compiled once.
 
 `bookingtype eq 1 and not startswith(name, 'Internal')`. Columns are named as in the Web API; those of the work order
 and of the resource are reached through their navigation property: `msdyn_workorder/msdyn_systemstatus eq 690970001`.
@@ -86,7 +86,7 @@ def _build(setting: str, node: Any, columns: set[str]) -> Callable[[Mapping[str,
         case ast.Integer() | ast.Float() | ast.Boolean() | ast.String() | ast.GUID() | ast.DateTime():
             literal = _value(node.val if isinstance(node, ast.String | ast.GUID) else node.py_val)
             return lambda _: literal
-    raise SettingsError(f"{setting} uses {type(node).__name__}, which a filter cannot; {_EXAMPLE}")
+    raise SettingsError(f"{setting} uses {type(node).__name__}, which a condition cannot; {_EXAMPLE}")
 
 
 def _compare(setting: str, compare: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:

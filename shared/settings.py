@@ -171,6 +171,13 @@ class Settings:
     canceled_prefix: str = _setting("SYNC_CANCELED_PREFIX", _optional, "Canceled:")
     """What stands before the subject of an event that is kept although its booking is canceled."""
 
+    mask: str = _setting("SYNC_MASK", _text, "")
+    """Of which bookings neither subject nor body may be shown, as a condition like that of SYNC_FILTER; empty means
+    none. Their events show when and how busy, and are private."""
+
+    masked_subject: str = _setting("SYNC_MASK_SUBJECT", _optional, "Booking")
+    """The subject of an event that SYNC_MASK hides."""
+
     deletions: Limits = _setting("SYNC_DELETION_BUDGET", _limits, "20, 20%, 200")
     """How many events may go within an hour before an administrator has to approve it: of one calendar more than the
     first number only up to that share of those it has, and altogether. Canceled and reassigned bookings are free."""

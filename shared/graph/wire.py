@@ -16,7 +16,9 @@ MARKER_PROPERTY = "String {6c1f0f7e-3f0b-4f57-9f0d-52b9c7b1a3de} Name BookingSyn
 (Microsoft Graph docs, "Outlook extended properties overview"): never change it."""
 
 EXPAND_MARKER = f"singleValueExtendedProperties($filter=id eq '{MARKER_PROPERTY}')"
-SELECT = "id,subject,body,start,end,showAs,isCancelled,transactionId"
+SELECT = "id,subject,body,start,end,showAs,sensitivity,isCancelled,transactionId"
+
+PRIVATE = "private"
 
 
 def new_event(content: Content, marker: Marker, mailbox: MailboxId, category: str) -> dict[str, Any]:
@@ -40,6 +42,8 @@ def changes(fields: frozenset[Field], content: Content) -> dict[str, Any]:
         body["start"], body["end"] = _written(content.start), _written(content.end)
     if Field.SHOW_AS in fields:
         body["showAs"] = content.show_as.value
+    if Field.SENSITIVITY in fields:
+        body["sensitivity"] = PRIVATE if content.is_private else "normal"
     return body
 
 
@@ -56,6 +60,7 @@ def event_of(mailbox: MailboxId, value: dict[str, Any]) -> Event:
                 subject=value.get("subject") or "",
                 body=(value.get("body") or {}).get("content") or "",
                 show_as=ShowAs(value["showAs"]),
+                is_private=value.get("sensitivity") == PRIVATE,
             ),
             marker=_own_marker(mailbox, value),
             is_cancelled=bool(value.get("isCancelled")),

@@ -71,6 +71,7 @@ class Field(StrEnum):
     SUBJECT = "subject"
     BODY = "body"
     SHOW_AS = "show_as"
+    SENSITIVITY = "sensitivity"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +112,17 @@ class Booking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a calendar shows of a booking, in one shape for both sides. Instants are aware and in UTC."""
+    """What a calendar shows of a booking, in one shape for both sides. Instants are aware and in UTC.
+
+    `is_private`: with whom the calendar is shared sees no more of the event than when it is.
+    """
 
     start: datetime
     end: datetime
     subject: str
     body: str
     show_as: ShowAs
+    is_private: bool = False
 
     def text_of(self, field: Field) -> str:
         """One field as text, equal if and only if the field is equal."""
@@ -130,6 +135,8 @@ class Content:
                 return self.body
             case Field.SHOW_AS:
                 return self.show_as.value
+            case Field.SENSITIVITY:
+                return "private" if self.is_private else "normal"
 
     def fingerprints(self) -> dict[Field, Fingerprint]:
         """A short hash of every field: enough to see a change, useless to read personal data from."""

@@ -16,6 +16,10 @@ def _everything(_: Booking) -> bool:
     return True
 
 
+def _nothing(_: Booking) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What the administrator decided, as values and pure functions.
@@ -23,7 +27,7 @@ class Policy:
     `show_as` is asked by a status' id, then its detail (`in_progress`), then its kind (`committed`). `is_wanted` is the
     filter. The window reaches from `past` before to `future` after the present; it decides what gets an event, never
     what loses one. `keeps_canceled`: a canceled booking keeps the event that it has, and `canceled_prefix` then stands
-    before its subject.
+    before its subject. Of a booking that `is_masked` neither its subject nor its body is made, let alone sent (R7).
     """
 
     organization: str
@@ -35,6 +39,8 @@ class Policy:
     is_wanted: Callable[[Booking], bool] = _everything
     keeps_canceled: bool = False
     canceled_prefix: str = ""
+    is_masked: Callable[[Booking], bool] = _nothing
+    masked_subject: str = ""
 
     def is_in_window(self, booking: Booking, now: datetime) -> bool:
         """Whether any part of the booking lies between `past` before and `future` after `now`."""
@@ -49,18 +55,20 @@ DEFAULT_SHOW_AS: Mapping[str, ShowAs] = {
 
 
 def translate(booking: Booking, policy: Policy) -> Content:
-    """What the booking's event has to show. Raises `RefusedError` when a template fails on this booking."""
+    """What the booking's event has to show. Raises `RefusedError` when a template or a condition fails on it."""
+    is_masked = policy.is_masked(booking)
     return Content(
         start=booking.start,
         end=booking.end,
-        subject=_subject(booking, policy),
-        body=policy.body(booking),
+        subject=_subject(booking, policy, is_masked=is_masked),
+        body="" if is_masked else policy.body(booking),
         show_as=_show_as(booking.status, policy.show_as),
+        is_private=is_masked,
     )
 
 
-def _subject(booking: Booking, policy: Policy) -> str:
-    subject = policy.subject(booking)
+def _subject(booking: Booking, policy: Policy, *, is_masked: bool) -> str:
+    subject = policy.masked_subject if is_masked else policy.subject(booking)
     if booking.status.kind is StatusKind.CANCELED:
         subject = f"{policy.canceled_prefix} {subject}".strip()
     return subject[:MOST_SUBJECT]

@@ -19,6 +19,7 @@ contents = st.builds(
     subject=st.sampled_from(["Fabrikam", "Northwind"]),
     body=st.sampled_from(["<p>a</p>", "<p>b</p>"]),
     show_as=st.sampled_from([ShowAs.BUSY, ShowAs.FREE]),
+    is_private=st.booleans(),
 )
 
 
@@ -47,7 +48,24 @@ def test_exactly_what_changed_in_dataverse_is_written(before: Content, after: Co
 @given(contents, contents)
 def test_what_a_person_changed_is_put_back_once_it_is_seen(content: Content, edited: Content) -> None:
     changed = {field for field in Field if content.text_of(field) != edited.text_of(field)}
+    if not content.is_private:
+        changed.discard(Field.SENSITIVITY)
     assert fields_to_write(agreed(content), content, rewritten(edited)) == changed
+
+
+@given(contents, contents, st.sampled_from(["read", "not read"]))
+def test_what_the_policy_never_hid_is_never_opened(wanted: Content, event: Content, how: str) -> None:
+    """Neither with a base that says so, nor without one, as after the table was lost."""
+    shown = replace(wanted, is_private=False)
+    for base in (agreed(shown), Base(booking={}, event=event.fingerprints())):
+        assert Field.SENSITIVITY not in fields_to_write(base, shown, event if how == "read" else None)
+
+
+@given(contents, contents, st.sampled_from(["read", "not read"]))
+def test_what_the_policy_hides_is_private(base: Content, event: Content, how: str) -> None:
+    hidden, seen = replace(base, is_private=True), replace(event, is_private=False)
+    known = Base(booking=replace(base, is_private=False).fingerprints(), event=seen.fingerprints())
+    assert Field.SENSITIVITY in fields_to_write(known, hidden, seen if how == "read" else None)
 
 
 @given(contents, contents, contents)
@@ -66,6 +84,7 @@ def test_writing_settles_it(base: Content, wanted: Content, event: Content) -> N
         Field.BODY: {"body": written.body},
         Field.SHOW_AS: {"show_as": written.show_as},
         Field.TIME: {"start": written.start, "end": written.end},
+        Field.SENSITIVITY: {"is_private": written.is_private},
     }
     after = event
     for field in fields:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sync.model import BookingId, MailboxId, Marker, ShowAs, Status, StatusKind
+from shared.sync.model import Booking, BookingId, MailboxId, Marker, ShowAs, Status, StatusKind
 from shared.sync.translate import MOST_SUBJECT, translate
 from tests.core.builders import ALICE, BOB, BOOKING, CANCELED, NOW, ORGANIZATION, booking, policy
 
@@ -57,6 +57,19 @@ def test_the_subject_of_a_canceled_booking_says_so(prefix: str, subject: str) ->
     assert translate(booking(status=CANCELED), rules).subject == subject
     assert translate(booking(), rules).subject == "Fabrikam"
     assert len(translate(booking(status=CANCELED, account="x" * 300), rules).subject) == MOST_SUBJECT
+
+
+def test_r7_of_a_masked_booking_no_text_is_even_made() -> None:
+    def fails(_: Booking) -> str:
+        raise AssertionError
+
+    rules = replace(policy(), is_masked=lambda _: True, masked_subject="Booking", subject=fails, body=fails)
+    content = translate(booking(), rules)
+    assert (content.subject, content.body, content.is_private, content.show_as) == ("Booking", "", True, ShowAs.BUSY)
+    assert (
+        translate(booking(status=CANCELED), replace(rules, canceled_prefix="Canceled:")).subject == "Canceled: Booking"
+    )
+    assert not translate(booking(), policy()).is_private
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 import pytest
 
+from shared.http import HttpRequest, HttpResponse, Transport
 from tests.simulation.planner import TOMORROW, Planner
 from tests.simulation.world import World
 from tests.sync.test_one_way import only, shown, told
@@ -89,3 +91,96 @@ def test_r2a_a_kept_event_survives_the_loss_of_all_tables() -> None:
         assert only(now.events("alice")).content.subject == "Canceled: Boiler repair"
 
     told(story, KEEP)
+
+
+# Masking.
+
+SECRETS = ("Chemotherapy", "WO-00001")
+MASK = {
+    "SYNC_MASK": "startswith(name,'Chemotherapy') or BookingStatus/name eq 'On Break'",
+    "SYNC_SUBJECT_TEMPLATE": "{{ name }} {{ work_order }}",
+}
+
+
+class Listening:
+    """A network that remembers what was sent over it. Implements `shared.http.Transport`."""
+
+    def __init__(self, network: Transport) -> None:
+        """Listen to `network`."""
+        self._network = network
+        self.heard: list[str] = []
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """As `Transport.send`."""
+        self.heard.append(f"{request.method} {request.url} {(request.body or b'').decode()}")
+        return await self._network.send(request)
+
+
+def test_r7_what_is_masked_never_leaves(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(now: World, planner: Planner) -> None:
+        network = Listening(now.network)
+        now.app = now.start_app(network)
+        booking = await planner.book("alice", name="Chemotherapy, third cycle", work_order="WO-00001")
+        await now.settle()
+        content = only(now.events("alice")).content
+        assert shown(content)[0::3] == ("Booking", "busy")
+        assert (content.sensitivity, content.body.text.strip()) == ("private", "")
+        await planner.move(booking, TOMORROW + timedelta(hours=5))
+        await now.settle()
+        await planner.set_status(booking, "Canceled")
+        await now.settle()
+        assert only(now.events("alice")).content.subject == "Canceled: Booking"
+        assert len(network.heard) > 5
+        for secret in SECRETS:
+            assert not [line for line in network.heard if secret in line]
+            assert secret not in str(now.tables.partitions())
+            assert secret not in caplog.text
+
+    with caplog.at_level(logging.DEBUG):
+        told(story, {**MASK, **KEEP})
+
+
+def test_r7_masking_and_unmasking_later_updates_the_event() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking = await planner.book("alice", work_order="WO-00001")
+        await now.settle()
+        was = only(now.events("alice"))
+        assert (was.content.subject, was.content.sensitivity) == ("Boiler service WO-00001", "normal")
+        for _ in range(2):
+            await planner.set_status(booking, "On Break")
+            await now.settle()
+            masked = only(now.events("alice"))
+            assert (masked.item_id, masked.content.subject) == (was.item_id, "Booking")
+            assert (masked.content.sensitivity, masked.content.body.text.strip()) == ("private", "")
+            await planner.set_status(booking, "Committed")
+            await now.settle()
+            content = only(now.events("alice")).content
+            assert (content.subject, content.sensitivity) == ("Boiler service WO-00001", "normal")
+            assert "WO-00001" in content.body.html
+
+    told(story, MASK)
+
+
+def test_an_event_that_a_person_made_private_stays_private() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking = await planner.book("alice")
+        await now.settle()
+        path = f"/users/alice@contoso.test/events/{only(now.events('alice')).folder_id}"
+        status, *_ = await now.call_graph("PATCH", path, {"sensitivity": "private", "subject": "Mine"})
+        assert status == 200
+        await planner.move(booking, TOMORROW + timedelta(hours=5))
+        await now.settle()
+        content = only(now.events("alice")).content
+        assert (content.subject, content.sensitivity) == ("Boiler service", "private")
+
+    told(story)
+
+
+def test_r7_a_mask_that_cannot_be_answered_shows_nothing() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        await planner.book("alice")
+        await now.settle()
+        assert now.events("alice") == []
+        assert now.journal()[-1] == ("refused", "dead_letter")
+
+    told(story, {"SYNC_MASK": "name gt 5"})
