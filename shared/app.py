@@ -19,6 +19,7 @@ from shared.dataverse.changes import DataverseChanges
 from shared.dataverse.organization import Organization
 from shared.errors import SettingsError
 from shared.graph.events import GraphEvents
+from shared.graph.wire import Style
 from shared.http import Caller, Tokens, Transport
 from shared.identity import MsalTokens
 from shared.intake.inbox import Inbox
@@ -95,7 +96,8 @@ def build(settings: Settings, outside: Outside) -> App:
         bookings = DataverseBookings(dataverse, organization=organization, columns=wanted_columns | masked_columns)
     except ValueError as error:
         raise SettingsError(f"SYNC_FILTER, SYNC_MASK: {error}") from error
-    events = GraphEvents(caller(settings.graph, settings.graph_scope), category=settings.category)
+    style = Style(category=settings.category, of_status=frozenset(settings.categories.values()), zone=settings.zone)
+    events = GraphEvents(caller(settings.graph, settings.graph_scope), style=style)
     engine = Engine(
         bookings=bookings,
         events=events,
@@ -114,6 +116,7 @@ def build(settings: Settings, outside: Outside) -> App:
             subject=subject_template("SYNC_SUBJECT_TEMPLATE", settings.subject),
             body=body_template("SYNC_BODY_TEMPLATE", settings.body, settings.dataverse),
             show_as=settings.show_as,
+            categories=settings.categories,
             past=settings.past,
             future=settings.future,
             is_wanted=is_wanted,

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from shared.errors import SettingsError
 from shared.sync.budget import Limits
 from shared.sync.model import ShowAs, StatusKind
+from shared.zones import Zone
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MOST_SHARDS = 64
@@ -64,20 +65,30 @@ def _limits(value: str) -> Limits:
     return Limits(events=events, percent=percent, altogether=altogether)
 
 
-def _show_as(value: str) -> Mapping[str, ShowAs]:
-    rules: dict[str, ShowAs] = {}
-    for pair in filter(None, (part.strip() for part in value.split(","))):
-        status, _, shown = (text.strip() for text in pair.partition("="))
-        if status.lower() not in _STATUSES and not _GUID.fullmatch(status.lower()):
+def _pairs(value: str) -> list[tuple[str, str]]:
+    """`a=b,c=d`, the left sides in lower case."""
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    return [(left.strip().lower(), right.strip()) for left, _, right in pairs]
+
+
+def _by_status(value: str) -> Mapping[str, str]:
+    rules = dict(_pairs(value))
+    for status, shown in rules.items():
+        if status not in _STATUSES and not _GUID.fullmatch(status):
             raise ValueError(f"names no status {status!r}; there are {', '.join(sorted(_STATUSES))} and status ids")
-        try:
-            rules[status.lower()] = ShowAs(shown)
-        except ValueError as error:
-            known = ", ".join(ShowAs)
-            raise ValueError(
-                f"must be pairs such as proposed=tentative,committed=busy; {known} can be shown"
-            ) from error
+        if not shown:
+            raise ValueError(f"says nothing of the status {status}")
     return rules
+
+
+def _show_as(value: str) -> Mapping[str, ShowAs]:
+    try:
+        return {status: ShowAs(shown) for status, shown in _by_status(value).items()}
+    except ValueError as error:
+        known = ", ".join(ShowAs)
+        raise ValueError(
+            f"must be pairs such as proposed=tentative,committed=busy; {known} can be shown ({error})"
+        ) from error
 
 
 def _keep(value: str) -> bool:
@@ -164,6 +175,14 @@ class Settings:
 
     category: str = _setting("SYNC_CATEGORY", _optional, "Dynamics 365")
     """Category of new events; empty for none."""
+
+    categories: Mapping[str, str] = _setting("SYNC_STATUS_CATEGORIES", _by_status, "")
+    """A category for each status, such as in_progress=Working,canceled=Canceled; statuses are named as in SYNC_SHOW_AS.
+    An event has the one of its booking's status beside all others. Changing it costs a read, too."""
+
+    zone: Zone = _setting("SYNC_TIME_ZONE", Zone.named, "UTC")
+    """In which time zone events are written, by its Windows or IANA name. People see the times of their own calendar's
+    zone anyway; this one is named beside them, and in invitations."""
 
     keeps_canceled: bool = _setting("SYNC_CANCELED", _keep, "delete")
     """What happens to the event of a canceled booking: delete, or keep it, free and with a prefix to its subject."""

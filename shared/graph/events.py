@@ -17,9 +17,10 @@ from shared.errors import (
     OutcomeUnknownError,
     UnavailableError,
 )
-from shared.graph.wire import EXPAND_MARKER, MARKER_PROPERTY, SELECT, changes, event_of, new_event
+from shared.graph.wire import EXPAND_MARKER, MARKER_PROPERTY, SELECT, Style, changes, event_of, new_event
 from shared.http import PATIENCE, Caller, HttpResponse, Patience, error_codes
 from shared.sync.model import Content, Event, EventId, Field, MailboxId, Marker
+from shared.zones import UTC_ZONE
 
 PREFER = 'outlook.timezone="UTC", IdType="ImmutableId"'
 """Sent with every request: the immutable id is the one that survives a move to another calendar."""
@@ -43,10 +44,10 @@ _NO_MAILBOX = frozenset(
 class GraphEvents:
     """The calendars of a tenant."""
 
-    def __init__(self, caller: Caller, *, category: str) -> None:
-        """New events get `category`, if it is not empty."""
+    def __init__(self, caller: Caller, *, style: Style) -> None:
+        """Events are written in `style`."""
         self._caller = caller
-        self._category = category
+        self._style = style
 
     async def find_events(self, mailbox: MailboxId, prefix: str) -> Sequence[Event]:
         """The events whose marker begins with `prefix`, over all calendars of the mailbox."""
@@ -63,14 +64,14 @@ class GraphEvents:
             if not isinstance(body, dict) or "value" not in body:
                 # Taken for "no events", this could double one.
                 raise UnavailableError("Graph answered a search without a list")
-            found += [event_of(mailbox, value) for value in body["value"]]
+            found += [event_of(mailbox, value, self._style) for value in body["value"]]
             path = body.get("@odata.nextLink", "")
         return found
 
     async def get_event(self, mailbox: MailboxId, event: EventId) -> Event:
         """One event with its marker."""
         query = urlencode({"$expand": EXPAND_MARKER, "$select": SELECT}, quote_via=quote)
-        return event_of(mailbox, self._body(await self._call("GET", f"{_event(mailbox, event)}?{query}")))
+        return self._event_of(mailbox, await self._call("GET", f"{_event(mailbox, event)}?{query}"))
 
     async def create_event(self, mailbox: MailboxId, marker: Marker, content: Content) -> Event:
         """Make an event in the mailbox's default calendar.
@@ -78,17 +79,32 @@ class GraphEvents:
         A lost answer is not repeated here although there is an idempotency key: how long the service remembers it is
         not documented, so the one who asked has to look for the marker first (R2).
         """
-        body = new_event(content, marker, mailbox, self._category)
+        body = new_event(content, marker, mailbox, self._style)
         answer = await self._call("POST", _events(mailbox), body, patience=CREATE_PATIENCE)
         # The answer does not echo extended properties (Graph docs, "Create singleValueLegacyExtendedProperty").
-        return replace(event_of(mailbox, self._body(answer)), marker=marker)
+        return replace(await self._on_time(self._event_of(mailbox, answer), content), marker=marker)
 
     async def update_event(
         self, mailbox: MailboxId, event: EventId, etag: str, fields: frozenset[Field], content: Content
     ) -> Event:
-        """Write `fields` if the event still has `etag`."""
-        answer = await self._call("PATCH", _event(mailbox, event), changes(fields, content), etag)
-        return event_of(mailbox, self._body(answer))
+        """Write `fields` if the event still has `etag`; a category is exchanged among those that the event has."""
+        categories = await self._categories(mailbox, event) if Field.CATEGORY in fields else ()
+        body = changes(fields, content, self._style, categories)
+        updated = self._event_of(mailbox, await self._call("PATCH", _event(mailbox, event), body, etag))
+        return await self._on_time(updated, content) if Field.TIME in fields else updated
+
+    async def _categories(self, mailbox: MailboxId, event: EventId) -> Sequence[str]:
+        answer = await self._call("GET", f"{_event(mailbox, event)}?$select=categories")
+        return tuple(self._body(answer).get("categories") or ())
+
+    async def _on_time(self, event: Event, content: Content) -> Event:
+        """The event with the times that were meant: Exchange may know other rules of the zone than this machine."""
+        is_on_time = (event.content.start, event.content.end) == (content.start, content.end)
+        if is_on_time or self._style.zone == UTC_ZONE:
+            return event
+        body = changes(frozenset({Field.TIME}), content, replace(self._style, zone=UTC_ZONE))
+        path = _event(event.mailbox, event.id)
+        return self._event_of(event.mailbox, await self._call("PATCH", path, body, event.etag))
 
     async def delete_event(self, mailbox: MailboxId, event: EventId, etag: str) -> None:
         """Delete the event if it still has `etag`; one that is gone counts as deleted."""
@@ -116,6 +132,9 @@ class GraphEvents:
             patience=patience,
             refine=_calendar_error,
         )
+
+    def _event_of(self, mailbox: MailboxId, response: HttpResponse) -> Event:
+        return event_of(mailbox, self._body(response), self._style)
 
     @staticmethod
     def _body(response: HttpResponse) -> dict[str, Any]:

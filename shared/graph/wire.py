@@ -1,53 +1,71 @@
 """Events in Graph's JSON (Microsoft Graph docs, "event resource type").
 
-Requests and answers are in UTC: every call asks for it with `Prefer: outlook.timezone`, and writes name it.
+Answers are in UTC: every call asks for it with `Prefer: outlook.timezone`. Writes name the zone of their times.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from shared.errors import RefusedError
 from shared.sync.model import Content, Event, EventId, Field, MailboxId, Marker, ShowAs
+from shared.zones import UTC_ZONE, Zone
 
 MARKER_PROPERTY = "String {6c1f0f7e-3f0b-4f57-9f0d-52b9c7b1a3de} Name BookingSync"
 """The one extended property that holds the marker. Each new name uses up a named property of the mailbox for good
 (Microsoft Graph docs, "Outlook extended properties overview"): never change it."""
 
 EXPAND_MARKER = f"singleValueExtendedProperties($filter=id eq '{MARKER_PROPERTY}')"
-SELECT = "id,subject,body,start,end,showAs,sensitivity,isCancelled,transactionId"
+SELECT = "id,subject,body,start,end,showAs,sensitivity,categories,isCancelled,transactionId"
 
 PRIVATE = "private"
 
 
-def new_event(content: Content, marker: Marker, mailbox: MailboxId, category: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How this installation writes its events.
+
+    New ones get `category`, if it is not empty. `of_status` are the categories that stand for a booking's status: an
+    event has at most one of them. Times are written in `zone`.
+    """
+
+    category: str = ""
+    of_status: frozenset[str] = frozenset()
+    zone: Zone = UTC_ZONE
+
+
+def new_event(content: Content, marker: Marker, mailbox: MailboxId, style: Style) -> dict[str, Any]:
     """The body of a create; marker and idempotency key stand in it from the first moment (R2)."""
     return {
-        **changes(frozenset(Field), content),
-        **({"categories": [category]} if category else {}),
+        **changes(frozenset(Field), content, style, [style.category] if style.category else []),
         "transactionId": marker.transaction_id(mailbox),
         "singleValueExtendedProperties": [{"id": MARKER_PROPERTY, "value": marker.text}],
     }
 
 
-def changes(fields: frozenset[Field], content: Content) -> dict[str, Any]:
-    """The body of an update: the named fields and no others."""
+def changes(fields: frozenset[Field], content: Content, style: Style, categories: Sequence[str] = ()) -> dict[str, Any]:
+    """The body of an update: the named fields and no others. `categories` are those that the event has by now."""
     body: dict[str, Any] = {}
     if Field.SUBJECT in fields:
         body["subject"] = content.subject
     if Field.BODY in fields:
         body["body"] = {"contentType": "html", "content": content.body}
     if Field.TIME in fields:
-        body["start"], body["end"] = _written(content.start), _written(content.end)
+        body["start"], body["end"] = _times(content, style.zone)
     if Field.SHOW_AS in fields:
         body["showAs"] = content.show_as.value
     if Field.SENSITIVITY in fields:
         body["sensitivity"] = PRIVATE if content.is_private else "normal"
+    if Field.CATEGORY in fields:
+        others = [name for name in categories if name not in style.of_status]
+        body["categories"] = [*others, content.category] if content.category else others
     return body
 
 
-def event_of(mailbox: MailboxId, value: dict[str, Any]) -> Event:
+def event_of(mailbox: MailboxId, value: dict[str, Any], style: Style) -> Event:
     """One event of an answer. Raises `RefusedError` when it is no event in UTC."""
     try:
         return Event(
@@ -61,6 +79,7 @@ def event_of(mailbox: MailboxId, value: dict[str, Any]) -> Event:
                 body=(value.get("body") or {}).get("content") or "",
                 show_as=ShowAs(value["showAs"]),
                 is_private=value.get("sensitivity") == PRIVATE,
+                category=",".join(sorted(style.of_status.intersection(value.get("categories") or ()))),
             ),
             marker=_own_marker(mailbox, value),
             is_cancelled=bool(value.get("isCancelled")),
@@ -69,8 +88,13 @@ def event_of(mailbox: MailboxId, value: dict[str, Any]) -> Event:
         raise RefusedError(f"Graph answered with an event that cannot be read: {type(error).__name__}") from error
 
 
-def _written(instant: datetime) -> dict[str, str]:
-    return {"dateTime": f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}", "timeZone": "UTC"}
+def _times(content: Content, zone: Zone) -> list[dict[str, str]]:
+    """Start and end on the clocks of `zone`; in UTC when one of them lies in an hour that comes twice there."""
+    instants = (content.start, content.end)
+    walls = [wall for instant in instants if (wall := zone.wall(instant)) is not None]
+    if len(walls) < len(instants):
+        return _times(content, UTC_ZONE)
+    return [{"dateTime": f"{wall:%Y-%m-%dT%H:%M:%S.%f}", "timeZone": zone.name} for wall in walls]
 
 
 def _read(value: dict[str, str]) -> datetime:

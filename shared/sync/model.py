@@ -72,6 +72,7 @@ class Field(StrEnum):
     BODY = "body"
     SHOW_AS = "show_as"
     SENSITIVITY = "sensitivity"
+    CATEGORY = "category"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,8 @@ class Booking:
 class Content:
     """What a calendar shows of a booking, in one shape for both sides. Instants are aware and in UTC.
 
-    `is_private`: with whom the calendar is shared sees no more of the event than when it is.
+    `is_private`: with whom the calendar is shared sees no more of the event than when it is. `category` is the one that
+    stands for the booking's status; what other categories an event has is not our affair.
     """
 
     start: datetime
@@ -123,6 +125,7 @@ class Content:
     body: str
     show_as: ShowAs
     is_private: bool = False
+    category: str = ""
 
     def text_of(self, field: Field) -> str:
         """One field as text, equal if and only if the field is equal."""
@@ -137,6 +140,8 @@ class Content:
                 return self.show_as.value
             case Field.SENSITIVITY:
                 return "private" if self.is_private else "normal"
+            case Field.CATEGORY:
+                return self.category
 
     def fingerprints(self) -> dict[Field, Fingerprint]:
         """A short hash of every field: enough to see a change, useless to read personal data from."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared.sync.model import Booking, Content, ShowAs, Status, StatusKind
@@ -24,10 +24,11 @@ def _nothing(_: Booking) -> bool:
 class Policy:
     """What the administrator decided, as values and pure functions.
 
-    `show_as` is asked by a status' id, then its detail (`in_progress`), then its kind (`committed`). `is_wanted` is the
-    filter. The window reaches from `past` before to `future` after the present; it decides what gets an event, never
-    what loses one. `keeps_canceled`: a canceled booking keeps the event that it has, and `canceled_prefix` then stands
-    before its subject. Of a booking that `is_masked` neither its subject nor its body is made, let alone sent (R7).
+    `show_as` and `categories` are asked by a status' id, then its detail (`in_progress`), then its kind (`committed`).
+    `is_wanted` is the filter. The window reaches from `past` before to `future` after the present; it decides what gets
+    an event, never what loses one. `keeps_canceled`: a canceled booking keeps the event that it has, and
+    `canceled_prefix` then stands before its subject. Of a booking that `is_masked` neither its subject nor its body is
+    made, let alone sent (R7).
     """
 
     organization: str
@@ -36,6 +37,7 @@ class Policy:
     show_as: Mapping[str, ShowAs]
     past: timedelta
     future: timedelta
+    categories: Mapping[str, str] = field(default_factory=dict)
     is_wanted: Callable[[Booking], bool] = _everything
     keeps_canceled: bool = False
     canceled_prefix: str = ""
@@ -62,8 +64,9 @@ def translate(booking: Booking, policy: Policy) -> Content:
         end=booking.end,
         subject=_subject(booking, policy, is_masked=is_masked),
         body="" if is_masked else policy.body(booking),
-        show_as=_show_as(booking.status, policy.show_as),
+        show_as=_of_status(booking.status, policy.show_as) or DEFAULT_SHOW_AS[booking.status.kind],
         is_private=is_masked,
+        category="" if is_masked else _of_status(booking.status, policy.categories) or "",
     )
 
 
@@ -74,10 +77,10 @@ def _subject(booking: Booking, policy: Policy, *, is_masked: bool) -> str:
     return subject[:MOST_SUBJECT]
 
 
-def _show_as(status: Status, rules: Mapping[str, ShowAs]) -> ShowAs:
-    """The rule that names the status most exactly; a canceled one keeps nobody busy because of its detail."""
+def _of_status[T](status: Status, rules: Mapping[str, T]) -> T | None:
+    """What the rule says that names the status most exactly; the detail of a canceled one counts for nothing."""
     detail = None if status.kind is StatusKind.CANCELED else status.detail
     for key in (status.id, detail, status.kind):
         if key is not None and key in rules:
             return rules[key]
-    return DEFAULT_SHOW_AS[status.kind]
+    return None

@@ -66,6 +66,9 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         ("IDENTITY_TENANT_ID", "contoso"),
         ("SYNC_SHOW_AS", "busy"),
         ("SYNC_CANCELED", "hide"),
+        ("SYNC_STATUS_CATEGORIES", "working=Working"),
+        ("SYNC_STATUS_CATEGORIES", "in_progress"),
+        ("SYNC_TIME_ZONE", "Mars/Olympus"),
         ("SYNC_SHOW_AS", "comitted=busy"),
     ],
 )
@@ -78,6 +81,19 @@ def test_a_text_may_be_empty_on_purpose() -> None:
     assert read().category == "Dynamics 365"
     assert read(SYNC_CATEGORY="").category == ""
     assert read(SYNC_SHARDS="").shards == 8
+
+
+def test_rules_for_statuses() -> None:
+    settings = read(
+        SYNC_STATUS_CATEGORIES=f"in_progress = On site, {GUID.upper()}=Special,", SYNC_SHOW_AS="completed=free"
+    )
+    assert settings.categories == {"in_progress": "On site", GUID: "Special"}
+    assert settings.show_as == {"completed": ShowAs.FREE}
+
+
+@pytest.mark.parametrize("name", ["Europe/Vienna", "W. Europe Standard Time"])
+def test_a_time_zone_has_two_names(name: str) -> None:
+    assert read(SYNC_TIME_ZONE=name).zone.name == "W. Europe Standard Time"
 
 
 def test_no_secret_shows() -> None:

@@ -20,6 +20,7 @@ contents = st.builds(
     body=st.sampled_from(["<p>a</p>", "<p>b</p>"]),
     show_as=st.sampled_from([ShowAs.BUSY, ShowAs.FREE]),
     is_private=st.booleans(),
+    category=st.sampled_from(["", "Working"]),
 )
 
 
@@ -85,6 +86,7 @@ def test_writing_settles_it(base: Content, wanted: Content, event: Content) -> N
         Field.SHOW_AS: {"show_as": written.show_as},
         Field.TIME: {"start": written.start, "end": written.end},
         Field.SENSITIVITY: {"is_private": written.is_private},
+        Field.CATEGORY: {"category": written.category},
     }
     after = event
     for field in fields:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -184,3 +185,82 @@ def test_r7_a_mask_that_cannot_be_answered_shows_nothing() -> None:
         assert now.journal()[-1] == ("refused", "dead_letter")
 
     told(story, {"SYNC_MASK": "name gt 5"})
+
+
+# Categories and the time zone.
+
+CATEGORIES = {"SYNC_STATUS_CATEGORIES": "in_progress=On site,completed=Done"}
+
+
+def test_the_category_of_a_status_follows_it_and_leaves_the_others_alone() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking = await planner.book("alice", status="In Progress")
+        await now.settle()
+        assert only(now.events("alice")).content.categories == ("Dynamics 365", "On site")
+        path = f"/users/alice@contoso.test/events/{only(now.events('alice')).folder_id}"
+        status, *_ = await now.call_graph("PATCH", path, {"categories": ["Dynamics 365", "On site", "Important"]})
+        assert status == 200
+        await planner.set_status(booking, "Completed")
+        await now.settle()
+        assert only(now.events("alice")).content.categories == ("Dynamics 365", "Important", "Done")
+        await planner.set_status(booking, "Committed")
+        await now.settle()
+        assert only(now.events("alice")).content.categories == ("Dynamics 365", "Important")
+
+    told(story, CATEGORIES)
+
+
+def test_r7_a_masked_event_does_not_show_its_status_by_a_category() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        await planner.book("alice", name="Chemotherapy", status="In Progress")
+        await now.settle()
+        assert only(now.events("alice")).content.categories == ("Dynamics 365",)
+
+    told(story, {**CATEGORIES, **MASK})
+
+
+def test_events_are_written_in_the_zone_of_choice_and_remain_exact() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking = await planner.book("alice")
+        await now.settle()
+        event = only(now.events("alice"))
+        assert (event.original_start_zone, event.content.start.zone) == (("W. Europe Standard Time",) * 2)
+        assert shown(event.content)[1:3] == (TOMORROW, TOMORROW + timedelta(minutes=90))
+        now.cloud.recorder.clear()
+        await planner.change(booking, name="Boiler service")
+        await now.settle()
+        assert now.traffic("graph") == 0
+        later = TOMORROW + timedelta(hours=5)
+        await planner.move(booking, later)
+        await now.settle()
+        assert shown(only(now.events("alice")).content)[1:3] == (later, later + timedelta(minutes=90))
+        assert now.traffic("graph") == 1
+
+    told(story, {"SYNC_TIME_ZONE": "Europe/Berlin"})
+
+
+class Outdated:
+    """A calendar service that has other rules for a zone than this machine. Implements `shared.http.Transport`."""
+
+    def __init__(self, network: Transport) -> None:
+        """Lie on the way to `network`."""
+        self._network = network
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """As `Transport.send`."""
+        if request.body:
+            request = replace(request, body=request.body.replace(b"W. Europe Standard Time", b"FLE Standard Time"))
+        return await self._network.send(request)
+
+
+def test_a_service_with_other_rules_of_the_zone_shows_the_right_time_all_the_same() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        now.app = now.start_app(Outdated(now.network))
+        booking = await planner.book("alice")
+        await now.settle()
+        assert only(now.events("alice")).content.start.at == TOMORROW
+        await planner.move(booking, TOMORROW + timedelta(hours=5))
+        await now.settle()
+        assert only(now.events("alice")).content.start.at == TOMORROW + timedelta(hours=5)
+
+    told(story, {"SYNC_TIME_ZONE": "Europe/Berlin"})
