@@ -93,7 +93,12 @@ def build(settings: Settings, outside: Outside) -> App:
     dataverse = caller(settings.dataverse, f"{settings.dataverse}/.default")
     organization = Organization(dataverse, settings.organization)
     try:
-        bookings = DataverseBookings(dataverse, organization=organization, columns=wanted_columns | masked_columns)
+        bookings = DataverseBookings(
+            dataverse,
+            organization=organization,
+            columns=wanted_columns | masked_columns,
+            mailboxes=settings.mailboxes,
+        )
     except ValueError as error:
         raise SettingsError(f"SYNC_FILTER, SYNC_MASK: {error}") from error
     style = Style(category=settings.category, of_status=frozenset(settings.categories.values()), zone=settings.zone)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
 from shared.sync.budget import Limits
-from shared.sync.model import ShowAs, StatusKind
+from shared.sync.model import MailboxId, ResourceId, ShowAs, StatusKind
 from shared.zones import Zone
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -69,6 +69,15 @@ def _pairs(value: str) -> list[tuple[str, str]]:
     """`a=b,c=d`, the left sides in lower case."""
     pairs = [part.partition("=") for part in value.split(",") if part.strip()]
     return [(left.strip().lower(), right.strip()) for left, _, right in pairs]
+
+
+def _mailboxes(value: str) -> Mapping[ResourceId, MailboxId]:
+    pairs = _pairs(value.lower())
+    if not all(_GUID.fullmatch(text) for pair in pairs for text in pair):
+        raise ValueError(
+            "must be pairs such as RESOURCE=USER, each a GUID: a bookable resource, a user or room in Entra"
+        )
+    return {ResourceId(resource): MailboxId(mailbox) for resource, mailbox in pairs}
 
 
 def _by_status(value: str) -> Mapping[str, str]:
@@ -154,6 +163,10 @@ class Settings:
 
     future: timedelta = _setting("SYNC_WINDOW_FUTURE_DAYS", _days, "180")
     """A booking that starts later than in so many days gets no event yet."""
+
+    mailboxes: Mapping[ResourceId, MailboxId] = _setting("SYNC_MAILBOXES", _mailboxes, "")
+    """Mailboxes of resources that are no users (rooms, equipment, crews), or have another than their user's: pairs
+    RESOURCE=USER, separated by commas, each the id of a bookable resource and the object id of a user or room in Entra."""
 
     filter: str = _setting("SYNC_FILTER", _text, "")
     """Which bookings are wanted, as an OData condition over their columns; empty means all of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
@@ -9,7 +10,7 @@ from shared.dataverse.organization import HEADERS, ROOT, Organization
 from shared.dataverse.wire import ENTITY_SET, booking_of, query_of
 from shared.errors import BookingSyncError, GoneError, RefusedError, UnavailableError
 from shared.http import Caller, HttpResponse, error_codes
-from shared.sync.model import Booking, BookingId, MailboxId
+from shared.sync.model import Booking, BookingId, MailboxId, ResourceId
 
 NO_SUCH_ROW = frozenset({"0x80040217", "0x80060891", ""})
 """Codes of a missing row; the documentation's own sample leaves the code empty."""
@@ -23,10 +24,21 @@ RESOURCES_WITH_USERS = (
 class DataverseBookings:
     """The bookings of one organisation."""
 
-    def __init__(self, caller: Caller, *, organization: Organization, columns: frozenset[str] = frozenset()) -> None:
-        """`organization` is the only one this app works for (R14); `columns` are read for the filter."""
+    def __init__(
+        self,
+        caller: Caller,
+        *,
+        organization: Organization,
+        columns: frozenset[str] = frozenset(),
+        mailboxes: Mapping[ResourceId, MailboxId],
+    ) -> None:
+        """`organization` is the only one this app works for (R14); `columns` are read for conditions.
+
+        `mailboxes` are the administrator's word on which resource has which mailbox.
+        """
         self._caller = caller
         self._organization = organization
+        self._mailboxes = mailboxes
         self._query = urlencode(query_of(columns), quote_via=quote, safe="$(),=;")
 
     async def get_booking(self, booking: BookingId) -> Booking | None:
@@ -40,13 +52,13 @@ class DataverseBookings:
         row = answer.json()
         if not isinstance(row, dict):
             raise RefusedError("Dataverse answered without a row")
-        return booking_of(row)
+        return booking_of(row, self._mailboxes)
 
     async def mailboxes(self) -> frozenset[MailboxId]:
-        """The Entra object ids of all users behind resources, whatever state either is in."""
+        """The Entra object ids of all users behind resources, whatever state either is in, and what is set beside."""
         await self._organization.check()
         path = f"{ROOT}/{RESOURCES_WITH_USERS}"
-        found: set[MailboxId] = set()
+        found = set(self._mailboxes.values())
         while path:
             answer = await self._caller.call("GET", path, headers={**HEADERS, "Prefer": "odata.maxpagesize=5000"})
             body = answer.json()

@@ -76,8 +76,11 @@ def query_of(extra: frozenset[str] = frozenset()) -> dict[str, str]:
     return {"$select": ",".join(columns), "$expand": ",".join(expand)}
 
 
-def booking_of(row: Mapping[str, Any]) -> Booking:
-    """One row of an answer. Raises `RefusedError` naming the column that cannot be read."""
+def booking_of(row: Mapping[str, Any], mailboxes: Mapping[ResourceId, MailboxId]) -> Booking:
+    """One row of an answer; `mailboxes` are those of resources that do not have them by themselves.
+
+    Raises `RefusedError` naming the column that cannot be read.
+    """
     try:
         work_order = row.get("msdyn_workorder") or {}
         return Booking(
@@ -87,7 +90,7 @@ def booking_of(row: Mapping[str, Any]) -> Booking:
             start=_instant(row["starttime"]),
             end=_instant(row["endtime"]),
             status=_status(row["BookingStatus"]),
-            resource=_resource(row["Resource"]),
+            resource=_resource(row["Resource"], mailboxes),
             work_order=work_order.get("msdyn_name") or "",
             account=(work_order.get("msdyn_serviceaccount") or {}).get("name") or "",
             columns=_flat(row),
@@ -109,19 +112,23 @@ def _status(row: Mapping[str, Any]) -> Status:
     )
 
 
-def _resource(row: Mapping[str, Any]) -> Resource:
-    kind = RESOURCE_TYPES.get(row["resourcetype"], f"type {row['resourcetype']}")
+def _resource(row: Mapping[str, Any], mailboxes: Mapping[ResourceId, MailboxId]) -> Resource:
+    """A resource. What the administrator says of its mailbox counts, whatever kind it is and whoever stands behind."""
+    resource = ResourceId(row["bookableresourceid"].lower())
+    kind = RESOURCE_TYPES.get(row["resourcetype"], str(row["resourcetype"]))
     user = row.get("UserId") or {}
-    mailbox = user.get("azureactivedirectoryobjectid")
+    mailbox = mailboxes.get(resource) or user.get("azureactivedirectoryobjectid")
     obstacle = ""
-    if kind != "user":
-        obstacle = f"the resource is a {kind}; only users have a calendar that is kept in step"
+    if resource in mailboxes:
+        pass
+    elif kind != "user":
+        obstacle = f"the resource is of type {kind}: only users have a calendar, and SYNC_MAILBOXES names none for it"
     elif user.get("isdisabled"):
         obstacle = "the resource's user is disabled in Dynamics 365"
     elif not mailbox:
         obstacle = "the resource's user has no Entra object id, so no calendar"
     return Resource(
-        id=ResourceId(row["bookableresourceid"].lower()),
+        id=resource,
         name=row.get("name") or "",
         mailbox=MailboxId(mailbox.lower()) if mailbox and not obstacle else None,
         obstacle=obstacle,

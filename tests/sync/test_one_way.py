@@ -252,7 +252,7 @@ def test_a_resource_without_a_calendar_says_what_it_is() -> None:
         [entry] = [entry for entry in now.rows("journal") if entry["outcome"] == "skipped"]
         assert (entry["reason"], entry["detail"]) == (
             "no_mailbox",
-            "the resource is a generic; only users have a calendar that is kept in step",
+            "the resource is of type generic: only users have a calendar, and SYNC_MAILBOXES names none for it",
         )
 
     told(story)

@@ -264,3 +264,62 @@ def test_a_service_with_other_rules_of_the_zone_shows_the_right_time_all_the_sam
         assert only(now.events("alice")).content.start.at == TOMORROW + timedelta(hours=5)
 
     told(story, {"SYNC_TIME_ZONE": "Europe/Berlin"})
+
+
+# Mailboxes of resources that are no users.
+
+
+def mapped(**mailboxes: str) -> dict[str, str]:
+    """The setting that gives each resource, named as in Contoso, the mailbox of somebody."""
+    contoso = World().contoso
+    resources = {"van": contoso.spare_van, "alice": contoso.resource("alice"), "room": contoso.resource("room-1")}
+    pairs = [f"{resources[name].upper()}={contoso.account(whose).id}" for name, whose in mailboxes.items()]
+    return {"SYNC_MAILBOXES": ", ".join(pairs)}
+
+
+def test_a_room_with_a_mailbox_is_kept_in_step_like_a_person() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking = await planner.book("room-1")
+        await now.settle()
+        assert only(now.events("room-1")).content.subject == "Boiler service"
+        await planner.assign(booking, "alice")
+        await now.settle()
+        assert now.events("room-1") == []
+        assert only(now.events("alice"))
+
+    told(story, mapped(room="room-1"))
+
+
+def test_r10_a_thing_that_shares_somebodys_calendar_moves_no_event() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking = await planner.book("alice")
+        await now.settle()
+        was = only(now.events("alice")).item_id
+        await planner.assign_resource(booking, now.contoso.spare_van)
+        await now.settle()
+        assert only(now.events("alice")).item_id == was
+
+    told(story, mapped(van="alice"))
+
+
+def test_the_administrators_word_on_a_mailbox_counts_more_than_the_user() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        await planner.book("alice")
+        await now.settle()
+        assert now.events("alice") == []
+        assert only(now.events("bob"))
+
+    told(story, mapped(alice="bob"))
+
+
+def test_r2a_mailboxes_from_the_setting_are_searched_like_all_others() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking = await planner.book("room-1")
+        await now.settle()
+        assert only(now.events("room-1"))
+        now.tables.clear()
+        await planner.delete(booking)
+        await now.settle()
+        assert now.events("room-1") == []
+
+    told(story, mapped(room="room-1"))
