@@ -166,7 +166,8 @@ class Settings:
 
     mailboxes: Mapping[ResourceId, MailboxId] = _setting("SYNC_MAILBOXES", _mailboxes, "")
     """Mailboxes of resources that are no users (rooms, equipment, crews), or have another than their user's: pairs
-    RESOURCE=USER, separated by commas, each the id of a bookable resource and the object id of a user or room in Entra."""
+    RESOURCE=USER, separated by commas, each the id of a bookable resource and the object id of a user or room in
+    Entra."""
 
     filter: str = _setting("SYNC_FILTER", _text, "")
     """Which bookings are wanted, as an OData condition over their columns; empty means all of them."""
