@@ -149,6 +149,7 @@ def build(settings: Settings, outside: Outside) -> App:
         clock=outside.clock,
         past=settings.past,
         future=settings.future,
+        policy=settings.policy,
     )
     return App(inbox=inbox, engine=engine, pull=pull)
 

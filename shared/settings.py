@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
 from shared.sync.budget import Limits
-from shared.sync.model import MailboxId, ResourceId, ShowAs, StatusKind
+from shared.sync.model import MailboxId, ResourceId, ShowAs, StatusKind, fingerprint
 from shared.zones import Zone
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -244,6 +244,12 @@ class Settings:
         if wrong:
             raise SettingsError("; ".join(wrong))
         return cls(**values)
+
+    @property
+    def policy(self) -> str:
+        """A short text that changes when a setting does on which it depends what calendars show of a booking."""
+        rules = (self.mailboxes, self.filter, self.subject, self.body, self.show_as, self.categories)
+        return fingerprint(repr((rules, self.keeps_canceled, self.canceled_prefix, self.mask, self.masked_subject)))
 
     def __repr__(self) -> str:
         """Names only: a secret must not reach a log by accident."""

@@ -4,7 +4,8 @@ Webhooks are at most once. Change tracking is not: every tracked table has a *cu
 since. A changed booking is marked with its row version, so one that a post has brought already costs no read; a deleted
 one is marked with the proof of its deletion (R3). A change to a status, a resource, a work order, an account or a user
 marks the bookings in the policy window that show it. Whenever some table had to be read from the start, at installation
-or after its cursor expired, the whole window is marked; from then on, day by day, what enters it.
+or after its cursor expired, or the administrator has changed what calendars show, the whole window is marked; from then
+on, day by day, what enters it.
 
 Nothing here writes to a calendar. The cursor is saved after the marks of each page, so a crash repeats one page at
 most, and under its etag, so that of two hosts the slower one stops.
@@ -94,7 +95,8 @@ class Cursor:
 
     `link` leads on in the changes, or in the search of the window; `is_first` while a table is read from the start.
     `pending` are changed rows whose bookings have yet to be marked, `search` leads on in the search for the first of
-    them. `horizon` is the start up to which the window was searched. `row` is the stored row's own version.
+    them. `horizon` is the start up to which the window was searched, and `policy` the one it was searched under. `row`
+    is the stored row's own version.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Cursor:
     pending: tuple[str, ...] = ()
     search: str = ""
     horizon: datetime | None = None
+    policy: str = ""
     row: str = ""
 
 
@@ -128,14 +131,19 @@ class Pull:
         clock: Clock,
         past: timedelta,
         future: timedelta,
+        policy: str,
     ) -> None:
-        """Take the ports; the window reaches from `past` before to `future` after the present."""
+        """Take the ports; the window reaches from `past` before to `future` after the present.
+
+        `policy` is a text that changes when that does what the administrator decided.
+        """
         self._feed = feed
         self._cursors = cursors
         self._router = router
         self._clock = clock
         self._past = past
         self._future = future
+        self._policy = policy
         self._turns = deque([*Table, WINDOW])
 
     async def round(self) -> frozenset[Shard]:
@@ -218,6 +226,8 @@ class Pull:
         While a table is read from the start it waits: it will have to begin anew once that is done.
         """
         now = self._clock.now()
+        if cursor.policy != self._policy:
+            cursor = self._new_window(cursor)
         begun, target = cursor.horizon, now + self._future
         if not cursor.link:
             if begun is not None and begun > target:  # the administrator made the window smaller
@@ -231,7 +241,7 @@ class Pull:
                 cursor.link or self._feed.between(begun or EVER, target, ending_from=now - self._past)
             )
         except CursorExpiredError:
-            return await self._cursors.save(Cursor(name=WINDOW, row=cursor.row)), True
+            return await self._cursors.save(self._new_window(cursor)), True
         await self._mark(page, wake)
         horizon = cursor.horizon if cursor.link else target
         after = replace(cursor, link=page.next_link, horizon=horizon)
@@ -246,7 +256,10 @@ class Pull:
         """Have every booking in the window marked, to be read whatever its version: what it shows may have changed."""
         cursor = await self._cursors.read(WINDOW)
         if cursor.horizon is not None:
-            await self._cursors.save(Cursor(name=WINDOW, row=cursor.row))
+            await self._cursors.save(self._new_window(cursor))
+
+    def _new_window(self, cursor: Cursor) -> Cursor:
+        return Cursor(name=WINDOW, policy=self._policy, row=cursor.row)
 
     async def _mark(self, page: Page, wake: set[Shard]) -> None:
         wake |= await self._router.put(

@@ -13,7 +13,7 @@ from shared.sync.pull import Cursor
 from shared.tables.tables import Stored, Tables, Value, write_as_read
 
 PARTITION = "cursors"
-FORMAT = 1
+FORMAT = 2
 
 
 class TableCursors:
@@ -39,6 +39,7 @@ class TableCursors:
             "pending": ",".join(cursor.pending),
             "search": cursor.search,
             "horizon": cursor.horizon.isoformat() if cursor.horizon is not None else "",
+            "policy": cursor.policy,
         }
         [etag] = await self._tables.transact(PARTITION, [write_as_read(cursor.name, values, cursor.row)])
         return replace(cursor, row=etag)
@@ -54,5 +55,6 @@ def _cursor(stored: Stored) -> Cursor:
         pending=tuple(pending.split(",")) if pending else (),
         search=str(values["search"]),
         horizon=datetime.fromisoformat(horizon) if horizon else None,
+        policy=str(values["policy"]),
         row=stored.etag,
     )

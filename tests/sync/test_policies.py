@@ -12,6 +12,7 @@ from shared.http import HttpRequest, HttpResponse, Transport
 from tests.simulation.planner import TOMORROW, Planner
 from tests.simulation.world import World
 from tests.sync.test_one_way import only, shown, told
+from tests.sync.test_pull import IDLE, pull
 
 # Canceled bookings.
 
@@ -321,5 +322,47 @@ def test_r2a_mailboxes_from_the_setting_are_searched_like_all_others() -> None:
         await planner.delete(booking)
         await now.settle()
         assert now.events("room-1") == []
+
+    told(story, mapped(room="room-1"))
+
+
+# A setting is changed.
+
+
+async def change_settings(now: World, **settings: object) -> None:
+    """An administrator changes settings; the platform starts the app anew, and a round of the pull is due."""
+    now.settings = replace(now.settings, **settings)  # type: ignore[arg-type]
+    now.app = now.start_app()
+    await pull(now)
+
+
+def test_r1_a_changed_setting_reaches_all_events_in_the_window() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        await pull(now)
+        booking = await planner.book("alice")
+        await planner.book("bob", start=TOMORROW + timedelta(days=100))
+        await now.settle()
+        await change_settings(now, mask="startswith(name,'Boiler')")
+        assert [only(now.events(whose)).content.subject for whose in ("alice", "bob")] == ["Booking", "Booking"]
+        now.cloud.recorder.clear()
+        await pull(now)
+        assert (now.traffic("dataverse"), now.traffic("graph")) == (IDLE, 0)
+        await change_settings(now, mask="", keeps_canceled=True)
+        assert [only(now.events(whose)).content.subject for whose in ("alice", "bob")] == ["Boiler service"] * 2
+        await planner.set_status(booking, "Canceled")
+        await now.settle()
+        await change_settings(now, keeps_canceled=False)
+        assert now.events("alice") == []
+
+    told(story)
+
+
+def test_a_resource_that_loses_its_mailbox_loses_the_events_there() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        await planner.book("room-1")
+        await now.settle()
+        await change_settings(now, mailboxes={})
+        assert now.events("room-1") == []
+        assert now.journal()[-1] == ("no_mailbox", "applied")
 
     told(story, mapped(room="room-1"))

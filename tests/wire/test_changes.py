@@ -178,6 +178,7 @@ async def test_too_many_changed_rows_mean_the_whole_window() -> None:
         router=Router(store=store, clock=Noon(), shards=8),
         clock=Noon(),
         past=timedelta(days=7),
+        policy="",
         future=timedelta(days=180),
     )
     await pull.round()
