@@ -27,7 +27,7 @@ class AppTable:
             return len([row async for row in rows])
 
     async def wipe(self) -> None:
-        """Lose every row at one instant, while the app works: the table goes and comes back empty."""
+        """Lose every row at one instant, while the app works: the table goes, and whoever is first makes it again."""
         async with TableServiceClient.from_connection_string(self._connection) as service:
             await service.delete_table(self._name)
-            await service.create_table(self._name)
+            await service.create_table_if_not_exists(self._name)

@@ -77,6 +77,7 @@ class Up:
             await self.start_functions_host()
             self.endpoints = {**self.simulators.endpoints, "functions": self.functions.url}
             await self.install()
+            await self._get_ready()
             self._stack = stack.pop_all()
         return self
 
@@ -115,6 +116,17 @@ class Up:
         async with self.client() as client:
             url = f"{self.functions.url}/api/dataverse/changes"
             await register_webhooks(client.dataverse, url=url, key=self.functions.host_key)
+
+    async def _get_ready(self) -> None:
+        """Have the app do what it does first of all: find its place in Dataverse's changes, and see what events exist.
+
+        An app that cannot do so is up all the same.
+        """
+        try:
+            await self.functions.run_function("pull_dataverse")
+            await self.functions.run_function("drain", "00")
+        except RuntimeError as error:
+            self._say(str(error))
 
     async def start_functions_host(self) -> None:
         """Start the functions host and keep it running."""

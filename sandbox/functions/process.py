@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, TCPConnector
 
 from sandbox.process import Child, ChildError
 
@@ -96,14 +96,17 @@ class HostProcess:
             raise ChildError(self.log.read_text(encoding="utf-8")[began:].strip() or "the functions host said nothing")
         self.url = json.loads(line)["functions"]
 
-    async def run_timer(self, name: str) -> None:
-        """Have a timer function run now, as an administrator may, and return when it has ended well.
+    async def run_function(self, name: str, message: str = "") -> None:
+        """Have a timer or queue function run now, as an administrator may, and return when it has ended well.
 
-        Raises `RuntimeError` when the host refuses, when the function fails and when it takes more than a minute.
+        `message` is what the queue brings. Raises `RuntimeError` when the host refuses, when the function fails and
+        when it takes more than a minute.
         """
         log_read = self.log.stat().st_size
-        headers, url = {"x-functions-key": self.master_key}, f"{self.url}/admin/functions/{name}"
-        async with ClientSession() as http, http.post(url, json={}, headers=headers, ssl=self._trust or True) as answer:
+        async with ClientSession(self.url, connector=TCPConnector(ssl=self._trust or True)) as http:
+            answer = await http.post(
+                f"/admin/functions/{name}", json={"input": message}, headers={"x-functions-key": self.master_key}
+            )
             if answer.status != HTTPStatus.ACCEPTED:
                 raise RuntimeError(f"'{name}' cannot be run: the functions host answered {answer.status}")
         said = b""

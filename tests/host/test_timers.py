@@ -190,10 +190,10 @@ async def bad(timer: func.TimerRequest) -> None:
     raise ValueError("on purpose")
 """
     )
-    await host.run_timer("good")
+    await host.run_function("good")
     async with http.get(f"{host.url}/api/seen/0") as answer:
         assert json.loads(await answer.text()) == [{"done": True}]
     with pytest.raises(RuntimeError, match="'bad' did not end well"):
-        await host.run_timer("bad")
+        await host.run_function("bad")
     with pytest.raises(RuntimeError, match="answered 404"):
-        await host.run_timer("unknown")
+        await host.run_function("unknown")

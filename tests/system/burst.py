@@ -84,7 +84,7 @@ class Burst:
         """One event for each booking that is to have one, nothing else, and nothing was given up."""
         wanted = Counter(visit.event for visit in self.visits.values() if not visit.is_canceled)
         found = Counter([event for person in PEOPLE for event in await self._events(person)])
-        assert {"missing": wanted - found, "too many": found - wanted} == {"missing": {}, "too many": {}}
+        assert wanted == found, f"missing: {wanted - found}, too many: {found - wanted}"
         assert await self._up.table.count(GIVEN_UP) == 0
 
     async def _events(self, person: str) -> list[tuple[str, str, str]]:

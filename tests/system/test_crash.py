@@ -52,7 +52,7 @@ async def while_posts_arrive(up: Up, burst: Burst) -> None:
     posts = [call for call in up.simulators.cloud.recorder.calls if call.service == "webhook"]
     assert 0 < len([post for post in posts if post.status == 0]) < MANY
     await up.start_functions_host()
-    await up.functions.run_timer("pull_dataverse")
+    await up.functions.run_function("pull_dataverse")
 
 
 MOMENTS: list[Moment] = [while_events_are_made, while_posts_arrive]
@@ -65,7 +65,6 @@ async def crashes() -> AsyncIterator[dict[Moment, asyncio.Task[None]]]:
     async def crash(moment: Moment) -> None:
         async with Up() as up, up.client() as client:
             burst = Burst(up, client)
-            await up.functions.run_timer("pull_dataverse")
             await moment(up, burst)
             async with asyncio.timeout(PATIENCE):
                 await up.quiet()

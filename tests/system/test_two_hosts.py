@@ -27,7 +27,7 @@ def share_posts(up: Up, hosts: list[HostProcess]) -> None:
 
 
 async def run_on_all(hosts: list[HostProcess], *timers: str) -> None:
-    await asyncio.gather(*(host.run_timer(name) for host in hosts for name in timers))
+    await asyncio.gather(*(host.run_function(name) for host in hosts for name in timers))
 
 
 async def test_two_hosts_leave_one_event_for_each_booking() -> None:
@@ -35,7 +35,6 @@ async def test_two_hosts_leave_one_event_for_each_booking() -> None:
         hosts = [up.functions, await up.scale_out()]
         share_posts(up, hosts)
         up.simulators.cloud.settings.change({"webhook.in_flight": 8, "webhook.shuffle": True})
-        await run_on_all(hosts, "pull_dataverse")
         burst = Burst(up, client)
         await burst.book(MANY)
         for number, visit in enumerate(list(burst.visits.values())):
