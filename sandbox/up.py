@@ -204,7 +204,11 @@ class Up:
             "IDENTITY_AUTHORITY": endpoints["login"],
             "IDENTITY_TENANT_ID": self.simulators.directory.tenant_id,
             "IDENTITY_CLIENT_ID": self.app.client_id,
-            "IDENTITY_CLIENT_SECRET": self.app.secrets[0],
+            "KEYVAULT_URL": endpoints["keyvault"],
+            # What the platform sets for an app with a managed identity:
+            "AZURE_CLIENT_ID": known_id("application", "Booking Sync Identity"),
+            "IDENTITY_ENDPOINT": f"{endpoints['identity']}/msi/token",
+            "IDENTITY_HEADER": self.simulators.identity.header,
             "SSL_CERT_FILE": ca,
             "REQUESTS_CA_BUNDLE": ca,
             **self._settings,

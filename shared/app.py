@@ -9,10 +9,10 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 
-from azure.identity.aio import DefaultAzureCredential
-
+from shared.azure_sdk import managed_identity
 from shared.conditions import compile_condition
 from shared.dataverse.bookings import DataverseBookings
 from shared.dataverse.changes import DataverseChanges
@@ -21,8 +21,9 @@ from shared.errors import SettingsError
 from shared.graph.events import GraphEvents
 from shared.graph.wire import Style
 from shared.http import Caller, Tokens, Transport
-from shared.identity import MsalTokens
+from shared.identity import CachedTokens, IdentityTokens, RegistrationTokens
 from shared.intake.inbox import Inbox
+from shared.secrets import GivenSecret, KeyVault
 from shared.settings import Settings
 from shared.sync.budget import Budget
 from shared.sync.engine import Engine
@@ -162,6 +163,27 @@ def _condition(setting: str, source: str, *, otherwise: bool) -> tuple[Callable[
     return (lambda booking: condition(booking.columns)), columns
 
 
+def tokens_of(settings: Settings, clock: Clock, *, ca: str = "") -> Tokens:
+    """Who the app is: an app registration if the settings name one, else its managed identity.
+
+    `ca` is for a Key Vault with a certificate that the machine does not trust.
+    """
+    identity = partial(managed_identity, settings.managed_identity)
+    if not settings.client:
+        return CachedTokens(IdentityTokens(identity).fetch, clock)
+    registration = RegistrationTokens(
+        authority=settings.authority,
+        tenant=settings.tenant,
+        client_id=settings.client,
+        secrets=GivenSecret(settings.client_secret)
+        if settings.client_secret
+        else KeyVault(settings.keyvault, identity, clock=clock, keep=settings.keep_secrets, ca=ca),
+        name=settings.credential,
+        clock=clock,
+    )
+    return CachedTokens(registration.fetch, clock)
+
+
 async def start() -> App:
     """The app on the real outside, from the process environment. Raises `SettingsError`."""
     settings = Settings.from_environment(os.environ)
@@ -171,22 +193,17 @@ async def start() -> App:
     tables = (
         AzureTables.from_connection_string(settings.storage, settings.table)
         if settings.storage
-        else AzureTables.from_identity(settings.storage_tables, DefaultAzureCredential(), settings.table)
+        else AzureTables.from_identity(
+            settings.storage_tables, managed_identity(settings.managed_identity), settings.table
+        )
     )
     await tables.create()
     await TableStore(tables, Random(), settings.shards).without_epoch()  # noqa: S311 - refuses a changed SYNC_SHARDS
-    tokens = MsalTokens(
-        authority=settings.authority,
-        tenant=settings.tenant,
-        client_id=settings.client,
-        secret=settings.client_secret,
-        clock=clock,
-    )
     outside = Outside(
         clock=clock,
         random=Random(secrets.randbits(128)),  # noqa: S311 - spreads retries and names rows, guards nothing
         transport=AiohttpTransport(),
-        tokens=tokens,
+        tokens=tokens_of(settings, clock),
         tables=tables,
     )
     return build(settings, outside)

@@ -6,6 +6,7 @@ BookingSyncError
 ├── TransientError            nothing happened, or nothing that repeating could harm: try again after `retry_after`
 │   ├── ThrottledError        the service asks for patience
 │   ├── NotSentError          the request never reached the service
+│   ├── CredentialError       the app cannot prove who it is: an operator must act, and nothing is lost until then
 │   └── UnavailableError      the service or the storage is down for now
 ├── OutcomeUnknownError       a write was sent and no answer came: look before repeating it
 ├── PreconditionError         somebody else was faster: take a new snapshot and decide again
@@ -71,6 +72,15 @@ class NotSentError(TransientError):
 
 class UnavailableError(TransientError):
     """The service or the storage answered that it cannot answer now."""
+
+
+class CredentialError(TransientError):
+    """The app cannot prove who it is: its secret, certificate or managed identity was refused or cannot be read.
+
+    No booking is at fault, so none is given up for it: all wait, as they do for a service that is down.
+    """
+
+    next_step = "Put a valid secret or certificate into Key Vault, or grant the app's identity what the message names."
 
 
 class OutcomeUnknownError(BookingSyncError):

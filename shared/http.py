@@ -93,7 +93,7 @@ class Tokens(Protocol):
     """Access tokens for one audience."""
 
     async def token(self, scope: str) -> str:
-        """A token that is valid for some minutes. Raises `DeniedError`, `TransientError`."""
+        """A token that is valid for some minutes. Raises `CredentialError`, or another `TransientError`."""
 
     def discard(self, scope: str, token: str) -> None:
         """Forget `token`, which a service refused; the next call gets a fresh one."""

@@ -1,95 +1,172 @@
-"""Access tokens by MSAL. MSAL blocks, so it runs in a thread, one refresh at a time."""
+"""Access tokens: how the app proves who it is to Microsoft Graph and Dataverse."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+from base64 import b64decode
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msal
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
 
-from shared.errors import DeniedError, NotSentError, UnavailableError
+from shared.azure_sdk import own_errors
+from shared.cache import Cache, Fetched
+from shared.errors import CredentialError, NotSentError, UnavailableError
+from shared.secrets import OpenIdentity, Secret, Secrets
 from shared.sync.ports import Clock
 
 EARLY = timedelta(minutes=5)
-"""A token is replaced this long before it expires."""
+"""A token is not used any more this long before it expires."""
+FRESH = 0.8
+"""The part of its useful time after which a token is renewed while it still serves."""
 TIMEOUT = 15.0
 """Seconds for one request to the authority."""
-
 
 _PASSING = frozenset({"temporarily_unavailable", "server_error", "request_timeout", "throttled", "too_many_requests"})
 """Errors of the token endpoint that are no verdict about the app; MSAL gives them like any other 4xx."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    token: str = field(repr=False)
-    until: datetime
+type ClientCredential = str | dict[str, RSAPrivateKey | str]
 
 
-class MsalTokens:
-    """Implements `shared.http.Tokens` with the client credentials flow."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """A token and its end."""
 
-    def __init__(self, *, authority: str, tenant: str, client_id: str, secret: str, clock: Clock) -> None:
-        """Nothing is fetched before the first token is asked for."""
-        self._authority = f"{authority.rstrip('/')}/{tenant}"
-        self._client_id = client_id
-        self._secret = secret
+    value: str = field(repr=False)
+    expires: datetime
+
+
+class CachedTokens:
+    """Implements `shared.http.Tokens`: however many ask at once, one request for each audience goes out."""
+
+    def __init__(self, fetch: Callable[[str], Awaitable[AccessToken]], clock: Clock) -> None:
+        """Keep what `fetch` gets for a scope, and renew it ahead of its end."""
+        self._fetch = fetch
         self._clock = clock
-        self._lock = asyncio.Lock()
-        self._held: dict[str, _Held] = {}
-        self._app: msal.ConfidentialClientApplication | None = None
-        self._session = requests.Session()
-        # MSAL asks without a time-out when it is given a session.
-        self._session.request = functools.partial(self._session.request, timeout=TIMEOUT)  # type: ignore[method-assign]
+        self._cache = Cache(self._fetched, clock)
 
     async def token(self, scope: str) -> str:
-        """A token that is valid for some minutes; however many ask at once, one request goes out."""
-        held = self._held.get(scope)
-        if held is not None and held.until - EARLY > self._clock.now():
-            return held.token
-        async with self._lock:
-            held = self._held.get(scope)
-            if held is None or held.until - EARLY <= self._clock.now():
-                answer = await asyncio.to_thread(self._fetch, scope)
-                held = _Held(answer["access_token"], self._clock.now() + timedelta(seconds=int(answer["expires_in"])))
-                self._held[scope] = held
-        return held.token
+        """A token that is valid for some minutes. Raises `CredentialError`, or another `TransientError`."""
+        return await self._cache.get(scope)
 
     def discard(self, scope: str, token: str) -> None:
         """Forget `token` unless it was replaced already."""
-        held = self._held.get(scope)
-        if held is not None and held.token == token:
-            del self._held[scope]
+        self._cache.discard(scope, token)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._session.close()
+    async def _fetched(self, scope: str) -> Fetched[str]:
+        token = await self._fetch(scope)
+        now = self._clock.now()
+        lifetime = token.expires - now
+        useful = lifetime - min(EARLY, lifetime / 2)
+        return Fetched(value=token.value, renew=now + useful * FRESH, until=now + useful)
 
-    def _fetch(self, scope: str) -> dict[str, Any]:
-        """Runs in a thread. MSAL's own cache is emptied first: what is still valid is held here."""
+
+class IdentityTokens:
+    """Tokens of the managed identity itself: no registration, nothing stored."""
+
+    def __init__(self, identity: OpenIdentity) -> None:
+        """Nothing is asked for yet."""
+        self._identity = identity
+
+    async def fetch(self, scope: str) -> AccessToken:
+        """Ask the platform, with a credential of its own: a kept one would give a refused token again."""
+        async with own_errors(f"the managed identity got no token for {scope}"), self._identity() as credential:
+            got = await credential.get_token(scope)
+        return AccessToken(value=got.token, expires=datetime.fromtimestamp(got.expires_on, UTC))
+
+
+class RegistrationTokens:
+    """Tokens of an app registration, by MSAL with its secret or certificate.
+
+    MSAL blocks, so it runs in a thread, one request at a time. When Entra refuses the secret, a newer one is looked for
+    once: so a rotation does not stop the app, even when the old secret ends at once.
+    """
+
+    def __init__(
+        self, *, authority: str, tenant: str, client_id: str, secrets: Secrets, name: str, clock: Clock
+    ) -> None:
+        """`name` is that of the secret or certificate in `secrets`. Nothing is fetched yet."""
+        self._authority = f"{authority.rstrip('/')}/{tenant}"
+        self._client_id = client_id
+        self._secrets = secrets
+        self._name = name
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._proof: tuple[Secret, ClientCredential] | None = None
+
+    async def fetch(self, scope: str) -> AccessToken:
+        """A fresh token. Raises `CredentialError`, or another `TransientError`."""
+        async with self._lock:
+            secret = await self._secrets.get(self._name)
+            try:
+                answer = await asyncio.to_thread(self._ask, secret, scope)
+            except CredentialError:
+                self._secrets.discard(self._name, secret)
+                newer = await self._secrets.get(self._name)
+                if newer == secret:
+                    raise
+                answer = await asyncio.to_thread(self._ask, newer, scope)
+            lifetime = timedelta(seconds=int(answer["expires_in"]))
+            return AccessToken(value=answer["access_token"], expires=self._clock.now() + lifetime)
+
+    def _ask(self, secret: Secret, scope: str) -> dict[str, Any]:
+        """Runs in a thread. Once an hour MSAL is set up anew: it would keep tokens, failures and stale connections."""
+        said = f"no token for {scope}"
+        if self._proof is None or self._proof[0] != secret:
+            self._proof = secret, _client_credential(self._name, secret)
         try:
-            if self._app is None:
-                # The authority is the administrator's own setting: asking a public endpoint whether it is known adds
-                # nothing, and fails in clouds that this endpoint does not know.
-                self._app = msal.ConfidentialClientApplication(
+            with requests.Session() as session:
+                # MSAL asks without a time-out when it is given a session.
+                session.request = functools.partial(session.request, timeout=TIMEOUT)  # type: ignore[method-assign]
+                app = msal.ConfidentialClientApplication(
                     self._client_id,
-                    client_credential=self._secret,
+                    client_credential=self._proof[1],
                     authority=self._authority,
+                    # The authority is the administrator's own setting: asking a public endpoint whether it is known
+                    # adds nothing, and fails in clouds that this endpoint does not know.
                     instance_discovery=False,
-                    http_client=self._session,
+                    http_client=session,
                 )
-            self._app.remove_tokens_for_client()
-            answer: dict[str, Any] = self._app.acquire_token_for_client([scope])
+                answer: dict[str, Any] = app.acquire_token_for_client([scope])
         except requests.RequestException as error:
-            raise NotSentError(f"no token: {type(error).__name__}") from error
+            raise NotSentError(f"{said}: {type(error).__name__}") from error
         except (msal.exceptions.MsalError, ValueError) as error:
-            raise UnavailableError(f"no token: {type(error).__name__}") from error
+            raise UnavailableError(f"{said}: {type(error).__name__}") from error
+        if "access_token" in answer:
+            return answer
+        said += f": {answer.get('error')} {answer.get('error_codes')}"
         if answer.get("error") in _PASSING:
-            raise UnavailableError(f"no token: {answer['error']} {answer.get('error_codes')}")
-        if "access_token" not in answer:
-            raise DeniedError(f"no token: {answer.get('error')} {answer.get('error_codes')}")
-        return answer
+            raise UnavailableError(said)
+        raise CredentialError(said)
+
+
+def _client_credential(name: str, secret: Secret) -> ClientCredential:
+    """What MSAL wants: the secret itself, or a private key (which is slow to read) and its certificate."""
+    if secret.content_type != "application/x-pkcs12" and "-----BEGIN" not in secret.value:
+        return secret.value
+    try:
+        key, certificate = _key_pair(secret)
+    except ValueError as error:
+        raise CredentialError(f"the certificate '{name}' cannot be read") from error
+    if not isinstance(key, RSAPrivateKey) or certificate is None:
+        raise CredentialError(f"'{name}' is no certificate with an RSA key, as Entra ID takes them")
+    return {"private_key": key, "public_certificate": certificate.public_bytes(Encoding.PEM).decode()}
+
+
+def _key_pair(secret: Secret) -> tuple[Any, x509.Certificate | None]:
+    """Key and certificate, from either form in which Key Vault gives them out. Raises `ValueError`."""
+    if secret.content_type == "application/x-pkcs12":
+        key, certificate, _ = pkcs12.load_key_and_certificates(b64decode(secret.value), None)
+        return key, certificate
+    pem = secret.value.encode()
+    private = load_pem_private_key(pem, None)
+    # Those of the issuers may stand beside it.
+    own = (one for one in x509.load_pem_x509_certificates(pem) if one.public_key() == private.public_key())
+    return private, next(own, None)

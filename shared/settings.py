@@ -7,7 +7,7 @@ the same names, and a test keeps the three equal.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
@@ -32,6 +32,11 @@ def _optional(value: str) -> str:
     return value
 
 
+def _if_given[T](parse: Callable[[str], T]) -> Callable[[str], T | str]:
+    """A value of that kind, or nothing."""
+    return lambda value: parse(value) if value else ""
+
+
 def _guid(value: str) -> str:
     if not _GUID.fullmatch(value.lower()):
         raise ValueError("must be a GUID such as 7a1d0000-0000-4000-8000-0000000000aa")
@@ -49,6 +54,12 @@ def _days(value: str) -> timedelta:
     if not value.isdecimal() or int(value) > 3650:  # noqa: PLR2004 - ten years
         raise ValueError("must be a number of days from 0 to 3650")
     return timedelta(days=int(value))
+
+
+def _minutes(value: str) -> timedelta:
+    if not value.isdecimal() or not 1 <= int(value) <= 10_080:  # noqa: PLR2004 - a week
+        raise ValueError("must be a number of minutes from 1 to 10080")
+    return timedelta(minutes=int(value))
 
 
 def _shards(value: str) -> int:
@@ -114,6 +125,22 @@ def _given(given: str | None, default: str | None, *, may_be_empty: bool) -> str
     return default
 
 
+def _unclear_identity(values: Mapping[str, Any]) -> Iterator[str]:
+    """What stands in the way of knowing who the app is: a registration proven in one way, or the managed identity."""
+    client, name, secret = (values.get(field) for field in ("client", "credential", "client_secret"))
+    if name and secret:
+        yield "IDENTITY_CREDENTIAL_NAME and IDENTITY_CLIENT_SECRET are both given, only one can count"
+    if name and not values.get("keyvault"):
+        yield "KEYVAULT_URL is missing, and IDENTITY_CREDENTIAL_NAME names something in it"
+    if (name or secret) and not client:
+        yield "IDENTITY_CLIENT_ID is missing, and the given credential is of no use without its registration"
+    if client and not name and not secret:
+        yield (
+            "IDENTITY_CREDENTIAL_NAME is missing, by which the registration of IDENTITY_CLIENT_ID proves itself "
+            "(without a registration, the managed identity is used)"
+        )
+
+
 def _setting(name: str, parse: Callable[[str], Any], default: str | None = None) -> Any:
     return field(metadata={"name": name, "parse": parse, "default": default})
 
@@ -134,11 +161,23 @@ class Settings:
     tenant: str = _setting("IDENTITY_TENANT_ID", _guid)
     """Entra tenant of the calendars and of Dynamics 365."""
 
-    client: str = _setting("IDENTITY_CLIENT_ID", _guid)
-    """App registration that reads bookings and writes calendars."""
+    managed_identity: str = _setting("AZURE_CLIENT_ID", _if_given(_guid), "")
+    """Client id of the app's user-assigned managed identity; empty for the system-assigned one."""
 
-    client_secret: str = _setting("IDENTITY_CLIENT_SECRET", _text)
-    """Its secret. In Azure make it a Key Vault reference."""
+    client: str = _setting("IDENTITY_CLIENT_ID", _if_given(_guid), "")
+    """App registration that reads bookings and writes calendars. Empty: the managed identity does it itself."""
+
+    credential: str = _setting("IDENTITY_CREDENTIAL_NAME", _text, "")
+    """Name of the registration's certificate or secret in the Key Vault."""
+
+    client_secret: str = _setting("IDENTITY_CLIENT_SECRET", _text, "")
+    """The registration's secret itself, instead of a name in the Key Vault: for development only."""
+
+    keyvault: str = _setting("KEYVAULT_URL", _if_given(_https), "")
+    """The Key Vault; the managed identity needs the role 'Key Vault Secrets User' there."""
+
+    keep_secrets: timedelta = _setting("KEYVAULT_CACHE_MINUTES", _minutes, "480")
+    """After how many minutes a secret is read from the Key Vault again. One that is refused is read again at once."""
 
     authority: str = _setting("IDENTITY_AUTHORITY", _https, "https://login.microsoftonline.com")
     """Where tokens come from; another address in national clouds."""
@@ -241,6 +280,7 @@ class Settings:
                 wrong.append(f"{name} {error}")
         if not values.get("storage") and not values.get("storage_tables"):
             wrong.append("AzureWebJobsStorage or AzureWebJobsStorage__tableServiceUri is missing")
+        wrong += _unclear_identity(values)
         if wrong:
             raise SettingsError("; ".join(wrong))
         return cls(**values)

@@ -18,17 +18,10 @@ from azure.core.exceptions import (
 from azure.data.tables import TableTransactionError, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
+from shared.azure_sdk import LIMITS
 from shared.errors import PreconditionError, RefusedError, UnavailableError
 from shared.tables.tables import Delete, Insert, Operation, Put, Replace, Stored, Value, check
 
-LIMITS: Mapping[str, Any] = {
-    # The SDK's own total is seven days (azure-core RetryPolicy); a change would rather be put off.
-    "retry_total": 3,
-    "retry_backoff_max": 4,
-    "timeout": 20,
-    "connection_timeout": 5,
-    "read_timeout": 10,
-}
 _SYSTEM = frozenset({"PartitionKey", "RowKey", "Timestamp"})
 _NOT_AS_READ = frozenset({404, 409, 412})
 

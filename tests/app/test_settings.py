@@ -28,6 +28,8 @@ COMPLETE = {
     "DATAVERSE_ORGANIZATION_ID": GUID,
 }
 
+NOBODY = {"IDENTITY_CLIENT_ID": "", "IDENTITY_CLIENT_SECRET": ""}
+
 
 def read(**changes: str) -> Settings:
     return Settings.from_environment({**COMPLETE, **changes})
@@ -46,7 +48,6 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         Settings.from_environment({"SYNC_SHARDS": "65", "DATAVERSE_URL": "http://x", "SYNC_SHOW_AS": "committed=away"})
     for name in (
         "IDENTITY_TENANT_ID is missing",
-        "IDENTITY_CLIENT_SECRET is missing",
         "AzureWebJobsStorage",
         "SYNC_SHARDS must be a number from 1 to 64",
         "DATAVERSE_URL must be an address",
@@ -64,6 +65,10 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         ("SYNC_WINDOW_FUTURE_DAYS", "4000"),
         ("GRAPH_URL", "https://graph.microsoft.com/v1.0"),
         ("IDENTITY_TENANT_ID", "contoso"),
+        ("IDENTITY_CLIENT_ID", "contoso"),
+        ("AZURE_CLIENT_ID", "contoso"),
+        ("KEYVAULT_URL", "http://contoso.vault.azure.net"),
+        ("KEYVAULT_CACHE_MINUTES", "0"),
         ("SYNC_SHOW_AS", "busy"),
         ("SYNC_CANCELED", "hide"),
         ("SYNC_STATUS_CATEGORIES", "working=Working"),
@@ -77,6 +82,54 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
 def test_a_wrong_value_is_refused(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         read(**{name: value})
+
+
+VAULT = "https://contoso.vault.azure.net"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"IDENTITY_CLIENT_ID": GUID, "IDENTITY_CLIENT_SECRET": "x"}, id="secret in the settings"),
+        pytest.param(
+            {"IDENTITY_CLIENT_ID": GUID, "IDENTITY_CREDENTIAL_NAME": "x", "KEYVAULT_URL": VAULT}, id="from the vault"
+        ),
+        pytest.param({}, id="system-assigned identity"),
+        pytest.param({"AZURE_CLIENT_ID": GUID, "KEYVAULT_URL": VAULT}, id="user-assigned identity"),
+    ],
+)
+def test_who_the_app_is_can_be_said_in_these_ways(given: dict[str, str]) -> None:
+    settings = Settings.from_environment({**COMPLETE, **NOBODY, **given})
+    assert (settings.client, settings.managed_identity) == (
+        given.get("IDENTITY_CLIENT_ID", ""),
+        given.get("AZURE_CLIENT_ID", ""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        pytest.param(
+            {"IDENTITY_CLIENT_ID": GUID, "IDENTITY_CLIENT_SECRET": "x", "IDENTITY_CREDENTIAL_NAME": "y"},
+            [
+                "IDENTITY_CREDENTIAL_NAME and IDENTITY_CLIENT_SECRET are both given",
+                "KEYVAULT_URL is missing, and IDENTITY_CREDENTIAL_NAME",
+            ],
+            id="two proofs",
+        ),
+        pytest.param({"IDENTITY_CLIENT_ID": GUID}, ["IDENTITY_CREDENTIAL_NAME is missing"], id="no proof"),
+        pytest.param({"IDENTITY_CLIENT_SECRET": "x"}, ["IDENTITY_CLIENT_ID is missing"], id="proof of nobody"),
+        pytest.param(
+            {"IDENTITY_CLIENT_ID": GUID, "IDENTITY_CREDENTIAL_NAME": "x"}, ["KEYVAULT_URL is missing"], id="no vault"
+        ),
+    ],
+)
+def test_what_is_missing_or_contradicts_is_named(given: dict[str, str], said: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({**COMPLETE, **NOBODY, **given})
+    found = str(caught.value).split("; ")
+    assert len(found) == len(said)
+    assert all(problem.startswith(start) for problem, start in zip(found, said, strict=True))
 
 
 def test_a_text_may_be_empty_on_purpose() -> None:

@@ -28,6 +28,7 @@ KEYS = {
     *("graph", "dataverse", "login", "keyvault", "functions", "control", "ca"),
     *("tenant_id", "client_id", "client_secret", "function_key", "users"),
 }
+IDENTITY = known_id("application", "Booking Sync Identity")
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -79,6 +80,13 @@ async def event_called(client: Client, name: str) -> dict[str, Any]:
                     return found
 
 
+def asked(up: Up) -> set[tuple[str, str]]:
+    """The services that the app asked for tokens and secrets, and as whom."""
+    services = ("login", "identity", "keyvault")
+    calls = (call for call in up.simulators.cloud.recorder.calls if call.service in services)
+    return {(call.service, call.app) for call in calls if call.app not in ("", up.planner.client_id)}
+
+
 async def idle(up: Up) -> None:
     """Return when every wake-up was worked off and deleted."""
     async with asyncio.timeout(30), QueueClient.from_connection_string(up.storage, "bookingsync-wake") as queue:
@@ -102,6 +110,14 @@ async def test_a_booking_becomes_an_event(up: Up) -> None:
     async with up.client() as client:
         await book(client, "Seen through")
         assert (await event_called(client, "Seen through"))["showAs"] == "busy"
+
+
+@in_module_loop
+async def test_the_certificate_comes_from_the_vault_by_the_managed_identity(up: Up) -> None:
+    async with up.client() as client:
+        await book(client, "By certificate")
+        await event_called(client, "By certificate")
+    assert asked(up) == {("identity", IDENTITY), ("keyvault", IDENTITY), ("login", up.app.client_id)}
 
 
 @in_module_loop
