@@ -106,6 +106,16 @@ async def test_what_is_printed_is_where_everything_is(up: Up) -> None:
 
 
 @in_module_loop
+async def test_what_is_up_has_found_its_place_and_searched_every_calendar(up: Up) -> None:
+    """So that the first change does not wait for it."""
+    users = up.description()["users"]
+    assert isinstance(users, list)
+    calls = [call for call in up.simulators.cloud.recorder.calls if call.app == up.app.client_id]
+    assert len({call.mailbox for call in calls if call.service == "graph"}) >= len(users)
+    assert any(call.path.endswith("/bookableresourcebookings") for call in calls)
+
+
+@in_module_loop
 async def test_a_booking_becomes_an_event(up: Up) -> None:
     async with up.client() as client:
         await book(client, "Seen through")
