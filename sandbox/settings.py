@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sandbox.http import Json
 
@@ -31,6 +32,17 @@ def count(default: int, meaning: str) -> Setting:
         default=default,
         accepts=lambda value: type(value) is int and value > 0,
         values="a whole number of 1 or more",
+        meaning=meaning,
+    )
+
+
+def seconds(default: float, meaning: str) -> Setting:
+    """A time to wait."""
+    longest = timedelta(days=365).total_seconds()
+    return Setting(
+        default=default,
+        accepts=lambda value: type(value) in (int, float) and 0 <= value <= longest,
+        values="a number of seconds, a year at most",
         meaning=meaning,
     )
 

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sandbox.settings import Setting, Settings, count, flag
+from sandbox.settings import Settings, count, flag, seconds
 
 DELAY, SHUFFLE, IN_FLIGHT = "webhook.delay_seconds", "webhook.shuffle", "webhook.in_flight"
 SETTINGS = {
-    DELAY: Setting(
-        default=0,
-        accepts=lambda value: type(value) in (int, float) and 0 <= value <= timedelta(days=365).total_seconds(),
-        values="a number of seconds, a year at most",
-        meaning="how long a system job waits before its post goes",
-    ),
+    DELAY: seconds(0, "how long a system job waits before its post goes"),
     SHUFFLE: flag(default=False, meaning="whether posts that wait go in any order"),
     IN_FLIGHT: count(1, "how many posts are on their way at once"),
 }

@@ -27,13 +27,12 @@ from sandbox.graph.odata import Options, next_link, read_options
 from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, CALENDAR_WRITE, Context, key, needs
 from sandbox.graph.reading import (
     EVENT_FIELDS,
-    HIDDEN_FROM_BASIC,
     PROPERTY_FIELDS,
     event_json,
     expanded,
     selected,
 )
-from sandbox.graph.state import Calendar, Event, Mailbox, State, is_item_id
+from sandbox.graph.state import Calendar, Content, Event, Mailbox, State, is_item_id
 from sandbox.graph.times import read_instant
 from sandbox.graph.writing import changed_content, new_content, read_object
 from sandbox.http import Handler, Json, Response, Route
@@ -42,7 +41,7 @@ from sandbox.settings import Setting, flag
 LONGEST_VIEW = timedelta(days=5 * 366)
 _OF_ONE = frozenset({"$select", "$expand"})
 _OF_MANY = frozenset({"$select", "$expand", "$filter", "$orderby", "$top", "$skip"})
-_WINDOW = frozenset({"startdatetime", "enddatetime"})
+WINDOW = frozenset({"startdatetime", "enddatetime"})
 
 SETTINGS = {
     "graph.transaction_memory": Setting(
@@ -137,16 +136,13 @@ class Calendars:
         return self._page(context, mailbox, options, events, _path(user, calendar, "events"))
 
     async def _view(self, context: Context, user: str, calendar: str | None = None) -> Response:
-        """Everything that overlaps the window; what ends when the window begins is outside."""
         options = read_options(
-            context.request, _OF_MANY, fields=EVENT_FIELDS, property_fields=PROPERTY_FIELDS, others=_WINDOW
+            context.request, _OF_MANY, fields=EVENT_FIELDS, property_fields=PROPERTY_FIELDS, others=WINDOW
         )
         mailbox = self._mailbox(user)
-        begin, end = _window(options)
+        begin, end = read_window(options)
         events = [
-            event
-            for event in mailbox.events_of(_calendar(mailbox, calendar))
-            if event.content.start.at < end and (event.content.end.at > begin or event.content.start.at == begin)
+            event for event in mailbox.events_of(_calendar(mailbox, calendar)) if lies_in(event.content, begin, end)
         ]
         return self._page(context, mailbox, options, events, _path(user, calendar, "calendarView"))
 
@@ -220,13 +216,7 @@ class Calendars:
         return Response(status=HTTPStatus.ACCEPTED)
 
     def _mailbox(self, user: str) -> Mailbox:
-        """The mailbox of `user`. Raises `GraphError` for nobody and for accounts without one."""
-        account = self._directory.find(user)
-        if account is None:
-            raise mailbox_user_invalid(user)
-        if not account.has_mailbox:
-            raise mailbox_missing()
-        return self._state.mailbox(account)
+        return find_mailbox(self._directory, self._state, user)
 
     def _event(self, mailbox: Mailbox, event: str, calendar: str | None, *, among_deleted: bool = False) -> Event:
         """The event with this id in either form: ids tell by themselves which form they have."""
@@ -270,15 +260,22 @@ class Calendars:
             self._state.update(mailbox, event, event.content, context.at)
 
 
+def find_mailbox(directory: Directory, state: State, user: str) -> Mailbox:
+    """The mailbox of `user`. Raises `GraphError` for nobody and for accounts without one."""
+    account = directory.find(user)
+    if account is None:
+        raise mailbox_user_invalid(user)
+    if not account.has_mailbox:
+        raise mailbox_missing()
+    return state.mailbox(account)
+
+
 def _written(context: Context, mailbox: Mailbox, event: Event, options: Options) -> dict[str, Json]:
     """The event as the caller wants and may see it."""
-    written = event_json(event, mailbox.account, context.wishes)
-    basic = not CALENDAR_READ & context.caller.roles
-    if basic:
-        written = {name: value for name, value in written.items() if name not in HIDDEN_FROM_BASIC}
+    written = event_json(event, mailbox.account, context.wishes, basics_only=context.sees_basics_only)
     written = selected(written, options.select)
     if options.expand is not None:
-        if basic:
+        if context.sees_basics_only:
             raise calendar_access_denied()
         written |= expanded(event, options.expand)
     return written
@@ -320,9 +317,14 @@ def _calendar_json(mailbox: Mailbox, calendar: Calendar) -> dict[str, Json]:
     }
 
 
-def _window(options: Options) -> tuple[datetime, datetime]:
+def lies_in(content: Content, begin: datetime, end: datetime) -> bool:
+    """Whether an event overlaps the window of a calendar view; what ends when the window begins is outside."""
+    return content.start.at < end and (content.end.at > begin or content.start.at == begin)
+
+
+def read_window(options: Options) -> tuple[datetime, datetime]:
     """The window of a calendar view. Raises `GraphError`."""
-    if set(options.others) != _WINDOW:
+    if not set(options.others) >= WINDOW:
         raise invalid_parameter(
             "This request requires a time window specified by the query string parameters StartDateTime and "
             "EndDateTime."

@@ -151,6 +151,41 @@ def duplicate_transaction(status: int, existing_id: str | None) -> GraphError:
     )
 
 
+def options_untracked() -> GraphError:
+    """A query option that change tracking of a calendar view does not know (observed live)."""
+    return GraphError(
+        HTTPStatus.BAD_REQUEST,
+        "ErrorInvalidUrlQuery",
+        "The following parameters are not supported with change tracking over the 'CalendarView' resource: "
+        "'$orderby, $filter, $select, $expand, $search'.",
+    )
+
+
+def delta_token_invalid(name: str) -> GraphError:
+    """A token of change tracking that is none of this mailbox (observed live; the status is unverified)."""
+    return GraphError(HTTPStatus.BAD_REQUEST, "InvalidDeltaToken", f"The value '...' of parameter '{name}' is invalid.")
+
+
+def sync_state_not_found(generation: int, highest: int, status: int) -> GraphError:
+    """A token whose state is gone: everything has to be read again (observed live in this form, with 410)."""
+    kept = "".join(f"[{highest + back}]" for back in (0, -2, -1))
+    return GraphError(
+        status,
+        "SyncStateNotFound",
+        f"The sync state generation is not found; generation={generation};[highest={highest}]{kept}.",
+    )
+
+
+def resync_required(location: str) -> GraphError:
+    """The same as the docs have it, with the URL that starts anew (Graph docs, "Use delta query to track changes")."""
+    return GraphError(
+        HTTPStatus.GONE,
+        "resyncRequired",
+        "The delta token is no longer valid, and the app must reset the sync state.",
+        headers={"Location": location},
+    )
+
+
 def calendar_access_denied() -> GraphError:
     """The application lacks the Exchange permission of the operation."""
     return GraphError(HTTPStatus.FORBIDDEN, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")

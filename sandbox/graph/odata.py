@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from sandbox.graph.errors import bad_request, not_modelled
 from sandbox.graph.filters import Field, Fields, Get, Predicate, read_filter
+from sandbox.graph.preferences import PAGE_SIZE
 from sandbox.http import Json, Request
 
 LARGEST_PAGE = 1000
@@ -50,8 +51,11 @@ def read_options(
     others: frozenset[str] = frozenset(),
     page: int = 10,
     largest_page: int = LARGEST_PAGE,
+    paged_by_preference: bool = False,
 ) -> Options:
     """The options of `request`; one that is not `allowed` here is refused. Raises `GraphError`."""
+    if PAGE_SIZE in request.prefer() and not paged_by_preference:
+        raise not_modelled(f"Prefer: {PAGE_SIZE} on {request.path}")
     given: dict[str, str] = {}
     for name, value in request.query:
         key = name.lower()

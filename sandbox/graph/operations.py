@@ -38,6 +38,11 @@ class Context:
         """The URL of the version root that the caller used."""
         return self.request.base + VERSION
 
+    @property
+    def sees_basics_only(self) -> bool:
+        """Whether the caller may read calendars, but not bodies and extensions."""
+        return not CALENDAR_READ & self.caller.roles
+
     def metadata(self, *path: str, select: Sequence[str] = (), entity: bool = False) -> str:
         """The `@odata.context` of an answer; `path` are the parts below the root, keys as `users('id')`."""
         chosen = f"({','.join(select)})" if select else ""

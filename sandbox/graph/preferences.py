@@ -8,20 +8,27 @@ from sandbox.graph.errors import not_modelled, zone_unknown
 from sandbox.graph.times import zone_of
 from sandbox.http import Request
 
+PAGE_SIZE = "odata.maxpagesize"
+
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """The wishes that are obeyed; `applied` is what `Preference-Applied` says of them."""
+    """The wishes that are obeyed; `applied` is what `Preference-Applied` says of them.
+
+    `page_size` is for rounds of change tracking only: other operations refuse it when they read their query options.
+    """
 
     zone: str = "UTC"
     immutable_ids: bool = False
     text_bodies: bool = False
+    page_size: int | None = None
     applied: str = ""
 
 
 def read_preferences(request: Request) -> Preferences:
     """The wishes of `request`. Raises `GraphError` for one that is not known: none is passed over."""
     zone, immutable_ids, text_bodies, applied = "UTC", False, False, list[str]()
+    page_size: int | None = None
     for name, value in request.prefer().items():
         match name, value.lower():
             case "outlook.timezone", _:
@@ -35,6 +42,9 @@ def read_preferences(request: Request) -> Preferences:
             case "outlook.body-content-type", "text" | "html" as wanted:
                 text_bodies = wanted == "text"
                 applied.append(f'outlook.body-content-type="{wanted}"')
+            case name, count if name == PAGE_SIZE and count.isascii() and count.isdigit() and int(count):
+                page_size = int(count)
+                applied.append(f"{PAGE_SIZE}={page_size}")
             case _:
                 raise not_modelled(f"Prefer: {name}" + (f'="{value}"' if value else ""))
-    return Preferences(zone, immutable_ids, text_bodies, ", ".join(applied))
+    return Preferences(zone, immutable_ids, text_bodies, page_size, ", ".join(applied))

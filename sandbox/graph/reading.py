@@ -28,8 +28,8 @@ _NOT_MODELLED = frozenset({"attachments", "calendar", "cancelledOccurrences", "e
 }
 
 
-def event_json(event: Event, account: Account, wishes: Preferences) -> dict[str, Json]:
-    """The whole event, properties in the order of the live service."""
+def event_json(event: Event, account: Account, wishes: Preferences, *, basics_only: bool) -> dict[str, Json]:
+    """The event, properties in the order of the live service; `basics_only` for readers who may see no more."""
     content = event.content
     shown_id = event.id_for(immutable=wishes.immutable_ids)
     owner = {"name": account.name, "address": account.address}
@@ -78,6 +78,8 @@ def event_json(event: Event, account: Account, wishes: Preferences) -> dict[str,
     }
     if content.transaction_id is None:
         del written["transactionId"]  # shown only if an application has set it
+    if basics_only:
+        written = {name: value for name, value in written.items() if name not in HIDDEN_FROM_BASIC}
     return written
 
 

@@ -11,6 +11,7 @@ from sandbox.entra.routes import GRAPH_RESOURCE
 from sandbox.entra.tokens import TokenRejected, Tokens
 from sandbox.graph.batch import serve_batch
 from sandbox.graph.calendars import Calendars
+from sandbox.graph.delta import Delta
 from sandbox.graph.errors import GraphError, not_modelled, token_rejected
 from sandbox.graph.odata import read_options
 from sandbox.graph.operations import VERSION, Context
@@ -36,14 +37,12 @@ class Graph:
         self.state = State(cloud.random)
         tokens.resources[GRAPH_RESOURCE] = self.name
         self._throttle = throttle = Throttle(cloud, directory)
+        outlook = (Calendars(cloud, directory, self.state), Delta(cloud, directory, self.state))
         self._router = Router(
             [
                 Route("POST", BATCH, self._batch),
                 *(throttle.guarded(route) for route in Users(directory).routes()),
-                *(
-                    throttle.guarded(route, of_outlook=True)
-                    for route in Calendars(cloud, directory, self.state).routes()
-                ),
+                *(throttle.guarded(route, of_outlook=True) for part in outlook for route in part.routes()),
             ]
         )
 

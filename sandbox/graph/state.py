@@ -87,7 +87,10 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One entry of a mailbox's history: `event` as it was right after the change, or at its end."""
+    """One entry of a mailbox's history: `event` as it was right after the change, or at its end.
+
+    Numbers count up from 1 without gaps.
+    """
 
     number: int
     kind: ChangeKind
@@ -178,9 +181,9 @@ class State:
         """Move `event` to Deleted Items: its immutable id stays, its other id is gone."""
         del mailbox.events[event.item_id]
         del mailbox.by_folder_id[event.folder_id]
-        event.folder_id = self._new_id("AAMkA", 98)
+        gone, event.folder_id = event.folder_id, self._new_id("AAMkA", 98)
         mailbox.deleted[event.item_id] = event
-        self._note(mailbox, ChangeKind.DELETED, event, at)
+        self._note(mailbox, ChangeKind.DELETED, event, at, known_as=gone)
 
     def clear(self) -> None:
         """Forget all mailboxes; listeners stay."""
@@ -193,13 +196,17 @@ class State:
             return None
         return item_id
 
-    def _note(self, mailbox: Mailbox, kind: ChangeKind, event: Event, at: datetime) -> None:
+    def _note(
+        self, mailbox: Mailbox, kind: ChangeKind, event: Event, at: datetime, *, known_as: str | None = None
+    ) -> None:
+        """Enter a change; `known_as` is the folder id by which clients know the item, if it has another one now."""
         number = len(mailbox.changes) + 1
         event.modified_at = at
         # the mailbox and its change number, laid out like the change keys of the real service
         key = UUID(mailbox.account.id).bytes + number.to_bytes(6)
         event.change_key = base64.b64encode(key).decode()
-        change = Change(number=number, kind=kind, at=at, event=replace(event))
+        shown = replace(event, folder_id=known_as or event.folder_id)
+        change = Change(number=number, kind=kind, at=at, event=shown)
         mailbox.changes.append(change)
         for listener in self.listeners:
             listener(mailbox, change)
