@@ -272,7 +272,7 @@ async def test_the_function_may_be_written_with_parentheses(app: App) -> None:
 
 @pytest.mark.parametrize("option", ["orderby", "filter", "select", "expand", "search"])
 async def test_query_options_are_refused_as_the_service_does(app: App, option: str) -> None:
-    answer = await app.get(VIEW, **WINDOW, **{option: "subject"})
+    answer = await app.get(VIEW, **{**WINDOW, option: "subject"})
     assert code(answer) == (400, "ErrorInvalidUrlQuery")
     assert "change tracking over the 'CalendarView' resource" in answer.json()["error"]["message"]
 
