@@ -6,6 +6,7 @@ or the faults.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import random
@@ -62,8 +63,13 @@ class Cloud:
     async def serve(self, name: str, request: Request, *, within: Call | None = None) -> Response:
         """Pass one call to the service `name`: logged, with the faults in force, errors in the service's shape.
 
-        `within` is the batch that the call is a part of.
+        `within` is the batch that the call is a part of. A caller that goes away changes nothing: what a service has
+        begun it finishes, and there is nobody to tell.
         """
+        serving = asyncio.Task(self._serve(name, request, within), loop=asyncio.get_running_loop(), eager_start=True)
+        return serving.result() if serving.done() else await asyncio.shield(serving)
+
+    async def _serve(self, name: str, request: Request, within: Call | None) -> Response:
         service = self.services[name]
         call = self.recorder.start(
             self.clock.now(),

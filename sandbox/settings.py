@@ -63,6 +63,7 @@ class Settings:
     def __init__(self) -> None:
         """Start without any."""
         self.declared: dict[str, Setting] = {}
+        self._initial: dict[str, Json] = {}
         self._changed: dict[str, Json] = {}
 
     def declare(self, settings: Mapping[str, Setting]) -> None:
@@ -70,7 +71,7 @@ class Settings:
         self.declared.update(settings)
 
     def __getitem__(self, name: str) -> Json:
-        return self._changed.get(name, self.declared[name].default)
+        return self._changed.get(name, self._initial.get(name, self.declared[name].default))
 
     def limit(self, name: str) -> float:
         """A limit's present value; infinite when it was taken away."""
@@ -88,8 +89,13 @@ class Settings:
                 raise ValueError(f"'{name}' must be {self.declared[name].values}")
         self._changed.update(values)
 
+    def begin_with(self, values: Json) -> None:
+        """Set switches for good: what is not changed has these values, also after a reset. Raises `ValueError`."""
+        self.change(values)
+        self._initial.update(values)
+
     def reset(self) -> None:
-        """Put every switch back to its default."""
+        """Put every switch back to what it was in the beginning."""
         self._changed.clear()
 
     def as_json(self) -> dict[str, Json]:

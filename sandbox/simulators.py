@@ -22,6 +22,12 @@ from sandbox.keyvault.routes import KeyVault
 from sandbox.seed import seed_contoso, seed_vault
 from sandbox.server import Authority, Handler, HttpSender, open_listener
 
+LATENCY = {
+    "graph.latency": {"read": 0.01, "write": 0.03},
+    "dataverse.latency": {"read": 0.005, "write": 0.02},
+}
+"""Over sockets an operation takes a moment: too short to be waited for, long enough that requests can be at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Behind:
@@ -61,6 +67,7 @@ class Simulators:
         self.control = Control(self.cloud, seed=self.seed, repeat=self.dataverse.webhooks.repeat, reset=self.reset)
         for service in (self.entra, self.graph, self.dataverse, self.keyvault, self.identity):
             self.cloud.add(service)
+        self.cloud.settings.begin_with(LATENCY)
         self._ports = dict(ports or {})
         self._authority = Authority(directory)
         self._opened = AsyncExitStack()
