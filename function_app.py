@@ -62,6 +62,24 @@ async def pull_dataverse(timer: func.TimerRequest, wake: func.Out[typing.List[st
     wake.set(sorted(await (await running()).pull.round()))
 
 
+@app.function_name("keep_house")
+@app.timer_trigger("timer", schedule="%SYNC_HOUSEKEEPING_SCHEDULE%")
+async def keep_house(timer: func.TimerRequest) -> None:  # noqa: ARG001
+    """Remove what nobody will ask for again. See `shared.sync.housekeeping`."""
+    await (await running()).housekeeping.go_on()
+
+
+@app.function_name("report_poison")
+@app.queue_trigger("shard", queue_name=f"{WAKE}-poison", connection=STORAGE)
+async def report_poison(shard: func.QueueMessage) -> None:
+    """A wake-up failed again and again, and the platform gave it up. Only the wake-up: all marks are stored."""
+    log.error(
+        "shard %r could not be drained, time and again. Its work is stored and the timer wakes it, so nothing is lost; "
+        "but nothing is done either until the cause is removed. The failed runs of the function 'drain' name it.",
+        shard.get_body()[:20],
+    )
+
+
 @app.function_name("replay_dead_letters")
 @app.route("dead-letters/replay", methods=["POST"])
 @app.queue_output("wake", queue_name=WAKE, connection=STORAGE)

@@ -32,6 +32,8 @@ def test_the_functions(functions: dict[str, Any]) -> None:
         "drain",
         "wake_idle",
         "pull_dataverse",
+        "keep_house",
+        "report_poison",
         "replay_dead_letters",
         "approve_quarantine",
         "health",
@@ -55,18 +57,26 @@ def test_routes_methods_and_rights(functions: dict[str, Any]) -> None:
 def test_every_wake_up_goes_to_the_queue_that_wakes(functions: dict[str, Any]) -> None:
     queues = {
         binding["queueName"]
-        for bindings in functions.values()
+        for name, bindings in functions.items()
         for binding in bindings.values()
-        if "queueName" in binding
+        if "queueName" in binding and name != "report_poison"
     }
     assert queues == {"%SYNC_WAKE_QUEUE%"}
+
+
+def test_wake_ups_that_were_given_up_are_not_left_lying(functions: dict[str, Any]) -> None:
+    assert functions["report_poison"]["shard"]["queueName"] == "%SYNC_WAKE_QUEUE%-poison"
 
 
 def test_schedules_are_settings_with_six_fields(functions: dict[str, Any]) -> None:
     defaults = Settings.from_environment(COMPLETE)
     schedules = {name: bindings["timer"]["schedule"] for name, bindings in functions.items() if "timer" in bindings}
-    assert schedules == {"wake_idle": "%SYNC_WAKE_SCHEDULE%", "pull_dataverse": "%SYNC_PULL_SCHEDULE%"}
-    for schedule in (defaults.wake_schedule, defaults.pull_schedule):
+    assert schedules == {
+        "wake_idle": "%SYNC_WAKE_SCHEDULE%",
+        "pull_dataverse": "%SYNC_PULL_SCHEDULE%",
+        "keep_house": "%SYNC_HOUSEKEEPING_SCHEDULE%",
+    }
+    for schedule in (defaults.wake_schedule, defaults.pull_schedule, defaults.housekeeping_schedule):
         assert len(schedule.split()) == 6
         CronSim(schedule, datetime(2026, 1, 1, tzinfo=UTC))
 

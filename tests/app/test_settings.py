@@ -63,6 +63,7 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         ("SYNC_SHARDS", "eight"),
         ("SYNC_WINDOW_PAST_DAYS", "-1"),
         ("SYNC_WINDOW_FUTURE_DAYS", "4000"),
+        ("SYNC_JOURNAL_MONTHS", "121"),
         ("GRAPH_URL", "https://graph.microsoft.com/v1.0"),
         ("IDENTITY_TENANT_ID", "contoso"),
         ("IDENTITY_CLIENT_ID", "contoso"),

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator
-
 import pytest
 
 from shared.errors import PreconditionError
-from shared.tables.azure import AzureTables
-from shared.tables.memory import MemoryTables
 from shared.tables.tables import Delete, Insert, Operation, Put, Replace, Tables, Value
-
-
-@pytest.fixture(params=["memory", "azure"])
-async def tables(request: pytest.FixtureRequest, azurite: str) -> AsyncIterator[Tables]:
-    if request.param == "memory":
-        yield MemoryTables()
-        return
-    table = AzureTables.from_connection_string(azurite, f"t{uuid.uuid4().hex}")
-    await table.create()
-    yield table
-    await table.close()
 
 
 async def test_a_row_comes_back_as_it_was_written(tables: Tables) -> None:

@@ -1,0 +1,34 @@
+"""What the platform runs beside the work itself, on the real worker: house-keeping, and wake-ups that were given up."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+
+import pytest
+from azure.storage.queue.aio import QueueClient
+
+from sandbox.up import Up
+from shared.tables.azure import AzureTables
+from shared.tables.housekeeping import TableHousekeeping
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def test_house_is_kept_in_the_real_storage(up: Up) -> None:
+    tables = AzureTables.from_connection_string(up.storage, "bookingsync")
+    house = TableHousekeeping(tables, 8)
+    await up.functions.run_function("keep_house")
+    async with asyncio.timeout(30):
+        while (last := await house.round()) is None or last.position < len(house.places()):
+            pass
+    await tables.close()
+
+
+async def test_a_wake_up_that_was_given_up_is_reported_and_does_not_pile_up(up: Up) -> None:
+    async with QueueClient.from_connection_string(up.storage, "bookingsync-wake-poison") as queue:
+        await queue.send_message(base64.b64encode(b"03").decode())
+        async with asyncio.timeout(30):
+            while (await queue.get_queue_properties()).approximate_message_count:
+                pass
+    assert "shard b'03' could not be drained, time and again" in up.functions_log.read_text()
