@@ -128,6 +128,9 @@ async def test_the_certificate_comes_from_the_vault_by_the_managed_identity(up: 
         await book(client, "By certificate")
         await event_called(client, "By certificate")
     assert asked(up) == {("identity", IDENTITY), ("keyvault", IDENTITY), ("login", up.app.client_id)}
+    log = up.functions_log.read_text()
+    for secret in (*up.app.secrets, up.simulators.identity.header, "PRIVATE KEY", "eyJ"):
+        assert secret not in log
 
 
 @in_module_loop
