@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything a developer does here, from a bare machine: `python3 dev.py demo | up | test | check`.
+"""Everything a developer does here, from a bare machine: `python3 dev.py demo | up | test | simulate | check`.
 
 Standard library only and any Python from 3.8, because it runs before anything is installed. It finds Python 3.13 itself
 and makes its environment once, in `.dev/`: a virtual environment with the app's requirements and the tools, and the
@@ -41,9 +41,16 @@ usage: python3 dev.py COMMAND
   demo [--once] [--json]   watch one booking travel through the app and a local Microsoft cloud
   up [--json]              start the app and the local cloud, until Ctrl-C
   test [pytest options]    run the tests
+  simulate [--seeds N] [--from K] [--verbose]
+                           play random stories with random faults, and judge each by the rules
   check                    lint, format, types, import rules
 """
-COMMANDS = {"demo": ["-m", "sandbox", "demo"], "up": ["-m", "sandbox", "up"], "test": ["-m", "pytest"]}
+COMMANDS = {
+    "demo": ["-m", "sandbox", "demo"],
+    "up": ["-m", "sandbox", "up"],
+    "test": ["-m", "pytest"],
+    "simulate": ["-m", "tests.simulation"],
+}
 CHECKS = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"]]
 
 

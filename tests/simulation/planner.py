@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.simulation.world import START, World
+from tests.simulation.world import START, Scene
 
 TOMORROW = START + timedelta(days=1)
 
@@ -13,7 +13,7 @@ TOMORROW = START + timedelta(days=1)
 class Planner:
     """Somebody at the schedule board."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Scene) -> None:
         """Plan in `world`."""
         self._world = world
 
@@ -38,8 +38,12 @@ class Planner:
         }
         if work_order is not None:
             body["msdyn_workorder@odata.bind"] = f"/msdyn_workorders({contoso.work_orders[work_order]})"
-        status_code, _, headers = await self._world.call_dataverse("POST", "bookableresourcebookings", body)
-        assert status_code == 204, (status_code, _)
+        return await self.create(body)
+
+    async def create(self, body: dict[str, Any]) -> str:
+        """Save a new booking of these columns; gives its id."""
+        status, answer, headers = await self._world.call_dataverse("POST", "bookableresourcebookings", body)
+        assert status == 204, answer
         entity = {name.lower(): value for name, value in headers.items()}["odata-entityid"]
         return entity.rpartition("(")[2].rstrip(")")
 

@@ -26,8 +26,8 @@ from sandbox.http import Request, Response
 from sandbox.install import register_webhooks
 from sandbox.seed import Contoso, seed_contoso
 from shared.app import App, Outside, build
-from shared.errors import BookingSyncError, InvalidPostError, NotSentError, OutcomeUnknownError
-from shared.http import HttpRequest, HttpResponse, Transport
+from shared.errors import BookingSyncError, InvalidPostError, NotSentError, OutcomeUnknownError, UnavailableError
+from shared.http import HttpRequest, HttpResponse, Tokens, Transport
 from shared.settings import Settings
 from shared.sync.model import UNROUTED, Shard
 from shared.tables.memory import MemoryTables
@@ -155,14 +155,19 @@ class LoginTokens:
             "client_secret": self._application.secrets[0],
             "scope": scope,
         }
-        answer = await self._network.send(
-            HttpRequest(
-                method="POST",
-                url=f"{LOGIN}/{self._tenant}/oauth2/v2.0/token",
-                headers={"Content-Type": "application/x-www-form-urlencoded"},
-                body=urlencode(form).encode(),
+        try:
+            answer = await self._network.send(
+                HttpRequest(
+                    method="POST",
+                    url=f"{LOGIN}/{self._tenant}/oauth2/v2.0/token",
+                    headers={"Content-Type": "application/x-www-form-urlencoded"},
+                    body=urlencode(form).encode(),
+                )
             )
-        )
+        except OutcomeUnknownError as error:
+            raise UnavailableError("no token: the connection broke") from error
+        if answer.status >= 500:
+            raise UnavailableError(f"no token: {answer.status}")
         assert answer.status == 200, answer.body
         token = str(answer.json()["access_token"])
         self._held[scope] = (token, datetime.fromtimestamp(self._clock.now().timestamp() + 3599, UTC))
@@ -174,8 +179,8 @@ class LoginTokens:
             del self._held[scope]
 
 
-class World:
-    """Contoso with one app (or several, on one storage) keeping its calendars."""
+class Scene:
+    """Contoso in the simulated cloud, and an empty storage; nobody keeps its calendars yet."""
 
     def __init__(self, seed: int = 0, settings: Mapping[str, str] | None = None) -> None:
         """Build everything; nothing runs yet."""
@@ -189,14 +194,11 @@ class World:
             self.cloud.add(service)
         self.entra.resources[DATAVERSE] = self.dataverse.name
         self.contoso: Contoso = seed_contoso(self.directory, self.graph, self.dataverse)
-        self.cloud.send = self._deliver
         self.network = InProcess(self.cloud)
         self.tables = MemoryTables()
         self.random = Random(seed)
         self.settings = Settings.from_environment(self._environment(settings or {}))
-        self.app = self.start_app()
-        self.running: set[asyncio.Task[None]] = set()
-        self._planner = LoginTokens(self.network, self.directory.tenant_id, self.contoso.planner, self.clock)
+        self._planner: Tokens = LoginTokens(self.network, self.directory.tenant_id, self.contoso.planner, self.clock)
 
     def _environment(self, changed: Mapping[str, str]) -> dict[str, str]:
         return {
@@ -210,6 +212,75 @@ class World:
             "DATAVERSE_ORGANIZATION_ID": ORGANIZATION_ID,
             **changed,
         }
+
+    # What a test looks at.
+
+    def rows(self, kind: str) -> list[Mapping[str, Any]]:
+        """All stored rows whose key begins with `kind:`, whatever their partition, in the order they were written."""
+        found = [
+            stored for rows in self.tables.partitions().values() for stored in rows if stored.row.startswith(f"{kind}:")
+        ]
+        return [stored.values for stored in sorted(found, key=lambda stored: int(stored.etag[3:-1]))]
+
+    def marks(self) -> list[Mapping[str, Any]]:
+        """Marks that wait."""
+        return self.rows("mark")
+
+    def journal(self) -> list[tuple[str, str]]:
+        """Reason and outcome of everything that was done, in order."""
+        entries = sorted(self.rows("journal"), key=lambda entry: str(entry["at"]))
+        return [(str(entry["reason"]), str(entry["outcome"])) for entry in entries]
+
+    def events(self, person: str) -> list[Event]:
+        """What stands in somebody's calendars."""
+        account = self.directory.find(f"{person}@contoso.test")
+        assert account is not None
+        return list(self.graph.state.mailbox(account).events_of())
+
+    def traffic(self, service: str, method: str = "") -> int:
+        """How many operations the app has asked of a service."""
+        app = self.contoso.booking_sync.client_id
+        return sum(
+            call.service == service and call.app == app and method in ("", call.method) and not call.envelope
+            for call in self.cloud.recorder.calls
+        )
+
+    # What a planner and a technician do, with their own rights.
+
+    async def call_dataverse(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any, Mapping[str, str]]:
+        """One call of the Web API as the planner; `path` is below the version root, without a slash."""
+        return await self._call(f"{DATAVERSE}/api/data/v9.2/{path}", f"{DATAVERSE}/.default", method, body, headers)
+
+    async def call_graph(self, method: str, path: str, body: Any = None) -> tuple[int, Any, Mapping[str, str]]:
+        """One call of Graph as somebody else than the app."""
+        return await self._call(f"{GRAPH}/v1.0{path}", "https://graph.microsoft.com/.default", method, body)
+
+    async def _call(
+        self, url: str, scope: str, method: str, body: Any, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any, Mapping[str, str]]:
+        content = {} if body is None else {"Content-Type": "application/json"}
+        answer = await self.network.send(
+            HttpRequest(
+                method=method,
+                url=url,
+                headers={"Authorization": f"Bearer {await self._planner.token(scope)}", **content, **(headers or {})},
+                body=None if body is None else json.dumps(body).encode(),
+            )
+        )
+        return answer.status, answer.json(), answer.headers
+
+
+class World(Scene):
+    """Contoso with one app (or several, on one storage) keeping its calendars."""
+
+    def __init__(self, seed: int = 0, settings: Mapping[str, str] | None = None) -> None:
+        """Build everything; nothing runs yet."""
+        super().__init__(seed, settings)
+        self.cloud.send = self._deliver
+        self.app = self.start_app()
+        self.running: set[asyncio.Task[None]] = set()
 
     def start_app(self, network: Transport | None = None) -> App:
         """Another worker process on the same storage, with nothing in memory; `network` may be one with obstacles."""
@@ -282,64 +353,6 @@ class World:
             await self.clock.sleep(TICK)
             with suppress(Crash):
                 self.wake(*await self.app.inbox.idle_shards_with_work())
-
-    # What a test looks at.
-
-    def rows(self, kind: str) -> list[Mapping[str, Any]]:
-        """All stored rows whose key begins with `kind:`, whatever their partition, in the order they were written."""
-        found = [
-            stored for rows in self.tables.partitions().values() for stored in rows if stored.row.startswith(f"{kind}:")
-        ]
-        return [stored.values for stored in sorted(found, key=lambda stored: int(stored.etag[3:-1]))]
-
-    def marks(self) -> list[Mapping[str, Any]]:
-        """Marks that wait."""
-        return self.rows("mark")
-
-    def journal(self) -> list[tuple[str, str]]:
-        """Reason and outcome of everything that was done, in order."""
-        entries = sorted(self.rows("journal"), key=lambda entry: str(entry["at"]))
-        return [(str(entry["reason"]), str(entry["outcome"])) for entry in entries]
-
-    def events(self, person: str) -> list[Event]:
-        """What stands in somebody's calendars."""
-        account = self.directory.find(f"{person}@contoso.test")
-        assert account is not None
-        return list(self.graph.state.mailbox(account).events_of())
-
-    def traffic(self, service: str, method: str = "") -> int:
-        """How many operations the app has asked of a service."""
-        app = self.contoso.booking_sync.client_id
-        return sum(
-            call.service == service and call.app == app and method in ("", call.method) and not call.envelope
-            for call in self.cloud.recorder.calls
-        )
-
-    # What a planner and a technician do, with their own rights.
-
-    async def call_dataverse(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, Any, Mapping[str, str]]:
-        """One call of the Web API as the planner; `path` is below the version root, without a slash."""
-        return await self._call(f"{DATAVERSE}/api/data/v9.2/{path}", f"{DATAVERSE}/.default", method, body, headers)
-
-    async def call_graph(self, method: str, path: str, body: Any = None) -> tuple[int, Any, Mapping[str, str]]:
-        """One call of Graph as somebody else than the app."""
-        return await self._call(f"{GRAPH}/v1.0{path}", "https://graph.microsoft.com/.default", method, body)
-
-    async def _call(
-        self, url: str, scope: str, method: str, body: Any, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, Any, Mapping[str, str]]:
-        content = {} if body is None else {"Content-Type": "application/json"}
-        answer = await self.network.send(
-            HttpRequest(
-                method=method,
-                url=url,
-                headers={"Authorization": f"Bearer {await self._planner.token(scope)}", **content, **(headers or {})},
-                body=None if body is None else json.dumps(body).encode(),
-            )
-        )
-        return answer.status, answer.json(), answer.headers
 
     async def close(self) -> None:
         """Stop everything that still runs."""

@@ -1,0 +1,110 @@
+"""Play scripts from their beginning to rest, and say what was violated."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import PurePath
+
+from tests.simulation.loop import StuckError, run
+from tests.simulation.lot import script_of
+from tests.simulation.rules import Rules
+from tests.simulation.script import Script
+from tests.simulation.stage import Stage
+from tests.simulation.steps import Play
+
+LONGEST = 14 * 24 * 3600.0
+"""Virtual seconds after which a script counts as one that never ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How it went: `trace` is a hash over every call and the journal, `seen` counts what happened."""
+
+    violations: tuple[str, ...]
+    trace: str
+    seen: Counter[str]
+    calls: int
+
+
+class _Defects(logging.Handler):
+    """Collects what the app reports as a defect of its own."""
+
+    def __init__(self, into: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._into = into
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note one record, with the place where the exception came from."""
+        error = record.exc_info[1] if record.exc_info else None
+        at = error.__traceback__ if error is not None else None
+        while at is not None and at.tb_next is not None:
+            at = at.tb_next
+        place = f" at {PurePath(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}" if at is not None else ""
+        self._into.append(f"defect: {record.getMessage()}: {error!r}{place}")
+
+
+def play_seeds(seeds: range, processes: int) -> Iterator[tuple[int, Result]]:
+    """Play the scripts of `seeds` in so many processes; the results come in the order of the seeds."""
+    with get_context("spawn").Pool(processes) as pool:
+        yield from zip(seeds, pool.imap(_play_seed, seeds, chunksize=4), strict=True)
+
+
+def _play_seed(seed: int) -> Result:
+    return play(script_of(seed))
+
+
+def play(script: Script) -> Result:
+    """Play `script` on a virtual loop of its own."""
+    log = logging.getLogger("shared")
+    level, propagates = log.level, log.propagate
+    defects: list[str] = []
+    handler = _Defects(defects)
+    log.addHandler(handler)
+    log.setLevel(logging.ERROR)
+    log.propagate = False
+    try:
+        return run(_play(script, defects))
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagates
+
+
+async def _play(script: Script, defects: list[str]) -> Result:
+    stage = Stage(script.config)
+    rules = Rules(stage)
+    now = Play(stage, rules)
+    try:
+        async with asyncio.timeout(LONGEST):
+            await stage.open()
+            for step in script.steps:
+                await now.perform(step)
+                if rules.violations or stage.defects or defects:
+                    break
+            else:
+                await now.calm()
+    except (TimeoutError, StuckError) as error:
+        rules.violations.append(f"R1: it never ends: {error!r}")
+    finally:
+        now.count_faults()
+        await stage.close()
+    for reason, outcome in stage.journal():
+        stage.seen[f"journal {reason} {outcome}"] += 1
+    calls = stage.cloud.recorder.calls
+    return Result((*rules.violations, *stage.defects, *defects), _trace(stage), stage.seen, len(calls))
+
+
+def _trace(stage: Stage) -> str:
+    digest = hashlib.sha256()
+    for call in stage.cloud.recorder.calls:
+        line = f"{call.at.isoformat()} {call.service} {call.method} {call.path} {call.status} {call.fault}\n"
+        digest.update(line.encode())
+    for entry in sorted(map(repr, map(sorted, (row.items() for row in stage.rows("journal"))))):
+        digest.update(entry.encode())
+    return digest.hexdigest()
