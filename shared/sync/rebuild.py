@@ -42,6 +42,7 @@ class Searched(Enum):
     DONE = auto()
     DENIED = auto()
     LATER = auto()
+    OVERTAKEN = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,8 @@ class Rebuild:
     async def _search(self, mailboxes: Sequence[MailboxId], end: datetime, progress: Progress) -> bool:
         """Restore the links of each mailbox, as far as time allows; whether none is left to do.
 
+        Raises `PreconditionError` when another worker has ended the rebuild.
+
         A mailbox that the app may not read is left out, it may not write there either. But if that is so with every
         one, the permission has yet to be granted.
         """
@@ -160,27 +163,35 @@ class Rebuild:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one(mailbox)) for mailbox in mailboxes]
         results = [task.result() for task in running]
+        if Searched.OVERTAKEN in results:
+            raise PreconditionError("a shard is not open any more")
         is_denied = Searched.DENIED in results and Searched.DONE not in results and not progress.searched
         return Searched.LATER not in results and not is_denied
 
     async def _restore(self, mailbox: MailboxId, progress: Progress) -> Searched:
-        """Search one mailbox; one that does not exist holds nothing."""
-        found: Sequence[Event] = ()
+        """Search one mailbox and restore its links, unless another worker has ended the rebuild."""
         try:
-            found = await self._events.find_events(mailbox, self._prefix)
+            links = [self._link(event, marker) for marker, event in (await self._ours(mailbox)).items()]
+            await self._store.restore(shard_of(mailbox, self._shards), links)
+            await self._store.note_searched(mailbox, is_second=progress.is_second)
         except RefusedError as error:
             log.warning("mailbox %s cannot be searched: %s %s", mailbox, error, error.next_step)
             return Searched.DENIED
         except TransientError as error:
             log.warning("mailbox %s cannot be searched now: %s", mailbox, error)
             return Searched.LATER
+        except PreconditionError:
+            return Searched.OVERTAKEN
+        return Searched.DONE
+
+    async def _ours(self, mailbox: MailboxId) -> dict[Marker, Event]:
+        """Our events in one mailbox; one that does not exist holds none."""
+        try:
+            found = await self._events.find_events(mailbox, self._prefix)
         except MailboxGoneError as error:
             log.info("mailbox %s does not exist: %s", mailbox, error)
-        ours = {event.marker: event for event in found if event.marker is not None and not event.is_cancelled}
-        links = [self._link(event, marker) for marker, event in ours.items()]
-        await self._store.restore(shard_of(mailbox, self._shards), links)
-        await self._store.note_searched(mailbox, is_second=progress.is_second)
-        return Searched.DONE
+            return {}
+        return {event.marker: event for event in found if event.marker is not None and not event.is_cancelled}
 
     def _link(self, event: Event, marker: Marker) -> Link:
         return Link(
