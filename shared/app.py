@@ -17,8 +17,12 @@ from shared.conditions import compile_condition
 from shared.dataverse.bookings import DataverseBookings
 from shared.dataverse.changes import DataverseChanges
 from shared.dataverse.organization import Organization
+from shared.dataverse.reads import BookingList, Bookings
+from shared.dispatch import Dispatcher, Form, Lanes
 from shared.errors import SettingsError
+from shared.graph.envelope import JsonBatch
 from shared.graph.events import GraphEvents
+from shared.graph.lanes import Mailboxes
 from shared.graph.wire import Style
 from shared.http import Caller, Tokens, Transport
 from shared.identity import CachedTokens, IdentityTokens, RegistrationTokens
@@ -81,17 +85,18 @@ def build(settings: Settings, outside: Outside) -> App:
     is_wanted, wanted_columns = _condition("SYNC_FILTER", settings.filter, otherwise=True)
     is_masked, masked_columns = _condition("SYNC_MASK", settings.mask, otherwise=False)
 
-    def caller(base: str, scope: str) -> Caller:
+    def caller(base: str, scope: str, lanes: Lanes, form: Form) -> Caller:
         return Caller(
             base=base,
             scope=scope,
-            transport=outside.transport,
+            transport=Dispatcher(outside.transport, lanes=lanes, form=form, clock=outside.clock),
             tokens=outside.tokens,
             clock=outside.clock,
             random=outside.random,
         )
 
-    dataverse = caller(settings.dataverse, f"{settings.dataverse}/.default")
+    dataverse = caller(settings.dataverse, f"{settings.dataverse}/.default", Bookings(), BookingList())
+    graph = caller(settings.graph, settings.graph_scope, Mailboxes(settings.graph_requests), JsonBatch(settings.graph))
     organization = Organization(dataverse, settings.organization)
     try:
         bookings = DataverseBookings(
@@ -103,7 +108,7 @@ def build(settings: Settings, outside: Outside) -> App:
     except ValueError as error:
         raise SettingsError(f"SYNC_FILTER, SYNC_MASK: {error}") from error
     style = Style(category=settings.category, of_status=frozenset(settings.categories.values()), zone=settings.zone)
-    events = GraphEvents(caller(settings.graph, settings.graph_scope), style=style)
+    events = GraphEvents(graph, style=style, clock=outside.clock)
     engine = Engine(
         bookings=bookings,
         events=events,

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from random import Random
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from shared.errors import (
     BookingSyncError,
@@ -34,6 +35,9 @@ MOST_TRIES = 5
 MOST_SECONDS = 24 * 3600.0
 """No service is waited for longer than this, whatever it asks for."""
 
+_THROTTLED = frozenset({"ApplicationThrottled"})
+"""What Exchange says of too many requests at once to a mailbox, with 503, too: nothing happened."""
+
 type Json = Any
 """A value that came from or goes to JSON."""
 
@@ -48,6 +52,12 @@ class HttpRequest:
     body: bytes | None = field(default=None, repr=False)
     timeout: float = 30.0
     """Seconds until the answer counts as lost."""
+    latest: datetime | None = None
+    """It is never begun after this instant."""
+    lane: str = ""
+    """What the service counts it against, a mailbox or a row. A request with a lane may share an envelope."""
+    is_urgent: bool = False
+    """Whether somebody waits for it: it never shares an envelope with many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,25 +133,30 @@ class Caller:
         repeatable: bool = False,
         patience: Patience = PATIENCE,
         refine: Refine | None = None,
+        lane: str = "",
+        is_urgent: bool = False,
     ) -> HttpResponse:
-        """One call with its repetitions.
+        """One call with its repetitions; `path` begins with a slash, `lane` and `is_urgent` are as in `HttpRequest`.
 
         A read may always be repeated. A write may be `repeatable` because it carries an idempotency key or an etag;
         else a lost answer raises `OutcomeUnknownError`. A 429 means that nothing happened and is always repeated.
-        Nothing is begun after `patience.total`.
+        Nothing is begun after `patience.total`: then it is a `NotSentError`.
         Answers from 400 up raise `TransientError`, `PreconditionError`, `GoneError`, `DeniedError` or `RefusedError`,
         unless `refine` knows better what the service's own code means.
         """
+        deadline = self._clock.now() + patience.total
         request = HttpRequest(
             method=method,
-            url=path if path.startswith("https:") else self._base + path,
+            url=self._base + path,
             headers={"Accept": "application/json", **(headers or {})},
             timeout=patience.answer.total_seconds(),
+            latest=deadline,
+            lane=lane,
+            is_urgent=is_urgent,
         )
         if body is not None:
             content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
             request = replace(request, headers={**request.headers, "Content-Type": "application/json"}, body=content)
-        deadline = self._clock.now() + patience.total
         return await self._repeat(request, refine, deadline, is_safe=repeatable or method == "GET")
 
     async def _repeat(
@@ -153,9 +168,7 @@ class Caller:
             tries += 1
             token = await self._tokens.token(self._scope)
             try:
-                response = await self._transport.send(
-                    replace(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
-                )
+                response = await self._send(request, token, deadline)
             except OutcomeUnknownError as lost:
                 if not is_safe:
                     raise
@@ -177,6 +190,13 @@ class Caller:
                 failure = error
             await self._wait(failure, tries, deadline)
 
+    async def _send(self, request: HttpRequest, token: str, deadline: datetime) -> HttpResponse:
+        if self._clock.now() > deadline:
+            raise NotSentError(f"{request.method}: there was no token in time")
+        return await self._transport.send(
+            replace(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
+        )
+
     async def _wait(self, failure: TransientError, tries: int, deadline: datetime) -> None:
         """Wait before the next try, or raise `failure` when there will be none."""
         backoff = FIRST_WAIT * 2 ** (tries - 1) * (0.5 + self._random.random() / 2)
@@ -197,9 +217,9 @@ def error_of(
     said += f" (request {response.headers.get('request-id') or response.headers.get('x-ms-service-request-id') or '?'})"
     if refine is not None and (refined := refine(response, said)) is not None:
         return refined
+    if status == 429 or _THROTTLED.intersection(error_codes(response)):  # noqa: PLR2004 - HTTP
+        return ThrottledError(said, retry_after=retry_after(response, now))
     match status:
-        case 429:
-            return ThrottledError(said, retry_after=_retry_after(response, now))
         case 401 | 403:
             return DeniedError(said)
         case 404 | 410:
@@ -207,7 +227,7 @@ def error_of(
         case 412:
             return PreconditionError(said)
         case 408 | 423 | 500 | 502 | 503 | 504 | 509 | 520:
-            return UnavailableError(said, retry_after=_retry_after(response, now))
+            return UnavailableError(said, retry_after=retry_after(response, now))
     return RefusedError(said)
 
 
@@ -223,7 +243,13 @@ def error_codes(response: HttpResponse) -> list[str]:
     return codes
 
 
-def _retry_after(response: HttpResponse, now: datetime) -> timedelta | None:
+def without_host(link: str) -> str:
+    """A link that a service gave out, to the letter but for its host: tokens only go to the address in the settings."""
+    parts = urlsplit(link)
+    return link[len(f"{parts.scheme}://{parts.netloc}") :]
+
+
+def retry_after(response: HttpResponse, now: datetime) -> timedelta | None:
     """`Retry-After` in seconds, which Graph may give with a fraction, or as an HTTP date."""
     text = response.headers.get("retry-after", "")
     try:

@@ -20,6 +20,7 @@ from shared.zones import Zone
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MOST_SHARDS = 64
+MOST_REQUESTS = 64
 _STATUSES = frozenset(StatusKind) | {"scheduled", "traveling", "on_break", "in_progress", "completed"}
 
 
@@ -62,10 +63,13 @@ def _minutes(value: str) -> timedelta:
     return timedelta(minutes=int(value))
 
 
-def _shards(value: str) -> int:
-    if not value.isdecimal() or not 1 <= int(value) <= MOST_SHARDS:
-        raise ValueError(f"must be a number from 1 to {MOST_SHARDS}")
-    return int(value)
+def _up_to(most: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not value.isdecimal() or not 1 <= int(value) <= most:
+            raise ValueError(f"must be a number from 1 to {most}")
+        return int(value)
+
+    return parse
 
 
 def _limits(value: str) -> Limits:
@@ -188,13 +192,16 @@ class Settings:
     graph_scope: str = _setting("GRAPH_SCOPE", _text, "https://graph.microsoft.com/.default")
     """Audience of the tokens for Graph; another one in national clouds."""
 
+    graph_requests: int = _setting("GRAPH_REQUESTS", _up_to(MOST_REQUESTS), "16")
+    """How many requests to Graph are under way at once, 1 to 64. Each can carry twenty changes."""
+
     dataverse: str = _setting("DATAVERSE_URL", _https)
     """The Dynamics 365 environment."""
 
     organization: str = _setting("DATAVERSE_ORGANIZATION_ID", _guid)
     """Its organisation id. The app works for no other, so that a copied environment cannot reach live mailboxes."""
 
-    shards: int = _setting("SYNC_SHARDS", _shards, "8")
+    shards: int = _setting("SYNC_SHARDS", _up_to(MOST_SHARDS), "8")
     """Into how many parts the mailboxes are divided, 1 to 64. Changing it later needs an empty table."""
 
     past: timedelta = _setting("SYNC_WINDOW_PAST_DAYS", _days, "7")

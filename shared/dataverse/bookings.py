@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from shared.dataverse.organization import HEADERS, ROOT, Organization
 from shared.dataverse.wire import ENTITY_SET, booking_of, query_of
 from shared.errors import BookingSyncError, GoneError, RefusedError, UnavailableError
-from shared.http import Caller, HttpResponse, error_codes
+from shared.http import Caller, HttpResponse, error_codes, without_host
 from shared.sync.model import Booking, BookingId, MailboxId, ResourceId
 
 NO_SUCH_ROW = frozenset({"0x80040217", "0x80060891", ""})
@@ -42,11 +42,11 @@ class DataverseBookings:
         self._query = urlencode(query_of(columns), quote_via=quote, safe="$(),=;")
 
     async def get_booking(self, booking: BookingId) -> Booking | None:
-        """The row as it is now, with everything that its event shows, in one request."""
+        """The row as it is now, with everything that its event shows."""
         await self._organization.check()
         path = f"{ROOT}/{ENTITY_SET}({booking})?{self._query}"
         try:
-            answer = await self._caller.call("GET", path, headers=HEADERS, refine=_not_found)
+            answer = await self._caller.call("GET", path, headers=HEADERS, refine=_not_found, lane=booking)
         except GoneError:
             return None
         row = answer.json()
@@ -66,7 +66,7 @@ class DataverseBookings:
                 users = [row["UserId"] for row in body["value"]]
                 ids = [user["azureactivedirectoryobjectid"] for user in users if user is not None]
                 found |= {MailboxId(each.lower()) for each in ids if each}
-                path = body.get("@odata.nextLink", "")
+                path = without_host(body.get("@odata.nextLink", ""))
             except (AttributeError, KeyError, TypeError) as error:
                 raise UnavailableError("Dataverse answered without a list of resources") from error
         return frozenset(found)

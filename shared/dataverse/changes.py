@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from shared.dataverse.organization import HEADERS, ROOT, Organization
 from shared.dataverse.wire import COLUMNS, ENTITY_SET
 from shared.errors import BookingSyncError, CursorExpiredError, RefusedError
-from shared.http import Caller, HttpResponse
+from shared.http import Caller, HttpResponse, without_host
 from shared.sync.model import ResourceId
 from shared.sync.pull import Page, Row, Table
 
@@ -120,10 +120,9 @@ def _row(row: Mapping[str, Any], key: str) -> Row:
 
 
 def _path(link: str | None) -> str:
-    """A link without its host: tokens go nowhere but to the address in the settings."""
     if not link:
         return ""
     parts = urlsplit(link)
     if parts.scheme != "https" or not parts.path.startswith("/api/data/") or len(link) > LONGEST_LINK:
         raise ValueError("not a link of the Web API")
-    return link[len(f"{parts.scheme}://{parts.netloc}") :]
+    return without_host(link)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,16 +18,21 @@ from shared.errors import (
     UnavailableError,
 )
 from shared.graph.wire import EXPAND_MARKER, MARKER_PROPERTY, SELECT, Style, changes, event_of, new_event
-from shared.http import PATIENCE, Caller, HttpResponse, Patience, error_codes
+from shared.http import PATIENCE, Caller, HttpResponse, Patience, error_codes, without_host
 from shared.sync.model import Content, Event, EventId, Field, MailboxId, Marker
+from shared.sync.ports import Clock
 from shared.zones import UTC_ZONE
 
 PREFER = 'outlook.timezone="UTC", IdType="ImmutableId"'
 """Sent with every request: the immutable id is the one that survives a move to another calendar."""
 
-CREATE_PATIENCE = Patience(answer=timedelta(seconds=12), total=timedelta(seconds=6))
-"""A create must be over soon: until then no other worker may conclude anything from the event's absence
-(`shared.sync.facts.CREATE_TIME`)."""
+CREATE_ANSWER = timedelta(seconds=12)
+"""How long the answer to a create is waited for."""
+CREATE_MARGIN = timedelta(seconds=5)
+"""A create that was given up here is over at Graph, too, after this time."""
+
+SOON = timedelta(hours=2)
+"""An event that starts within this time, or has begun, is written with urgency."""
 
 _NO_MAILBOX = frozenset(
     {
@@ -44,10 +49,11 @@ _NO_MAILBOX = frozenset(
 class GraphEvents:
     """The calendars of a tenant."""
 
-    def __init__(self, caller: Caller, *, style: Style) -> None:
+    def __init__(self, caller: Caller, *, style: Style, clock: Clock) -> None:
         """Events are written in `style`."""
         self._caller = caller
         self._style = style
+        self._clock = clock
 
     async def find_events(self, mailbox: MailboxId, prefix: str) -> Sequence[Event]:
         """The events whose marker begins with `prefix`, over all calendars of the mailbox."""
@@ -59,28 +65,35 @@ class GraphEvents:
         found: list[Event] = []
         path = f"{_events(mailbox)}?{urlencode(query, quote_via=quote)}"
         while path:
-            page = await self._call("GET", path)
+            page = await self._call("GET", mailbox, path)
             body = page.json()
             if not isinstance(body, dict) or "value" not in body:
                 # Taken for "no events", this could double one.
                 raise UnavailableError("Graph answered a search without a list")
             found += [event_of(mailbox, value, self._style) for value in body["value"]]
-            path = body.get("@odata.nextLink", "")
+            path = without_host(body.get("@odata.nextLink", ""))
         return found
 
     async def get_event(self, mailbox: MailboxId, event: EventId) -> Event:
         """One event with its marker."""
         query = urlencode({"$expand": EXPAND_MARKER, "$select": SELECT}, quote_via=quote)
-        return self._event_of(mailbox, await self._call("GET", f"{_event(mailbox, event)}?{query}"))
+        return self._event_of(mailbox, await self._call("GET", mailbox, f"{_event(mailbox, event)}?{query}"))
 
-    async def create_event(self, mailbox: MailboxId, marker: Marker, content: Content) -> Event:
+    async def create_event(self, mailbox: MailboxId, marker: Marker, content: Content, until: datetime) -> Event:
         """Make an event in the mailbox's default calendar.
+
+        It leaves so early that it is over by `until`, or never: then nothing can appear any more, and from an event's
+        absence others may conclude that there is none.
 
         A lost answer is not repeated here although there is an idempotency key: how long the service remembers it is
         not documented, so the one who asked has to look for the marker first (R2).
         """
         body = new_event(content, marker, mailbox, self._style)
-        answer = await self._call("POST", _events(mailbox), body, patience=CREATE_PATIENCE)
+        latest = until - CREATE_MARGIN - CREATE_ANSWER
+        patience = Patience(answer=CREATE_ANSWER, total=latest - self._clock.now())
+        answer = await self._call(
+            "POST", mailbox, _events(mailbox), body, patience=patience, is_urgent=self._is_soon(content)
+        )
         # The answer does not echo extended properties (Graph docs, "Create singleValueLegacyExtendedProperty").
         return replace(await self._on_time(self._event_of(mailbox, answer), content), marker=marker)
 
@@ -88,13 +101,16 @@ class GraphEvents:
         self, mailbox: MailboxId, event: EventId, etag: str, fields: frozenset[Field], content: Content
     ) -> Event:
         """Write `fields` if the event still has `etag`; a category is exchanged among those that the event has."""
-        categories = await self._categories(mailbox, event) if Field.CATEGORY in fields else ()
+        is_urgent = self._is_soon(content)
+        categories = await self._categories(mailbox, event, is_urgent=is_urgent) if Field.CATEGORY in fields else ()
         body = changes(fields, content, self._style, categories)
-        updated = self._event_of(mailbox, await self._call("PATCH", _event(mailbox, event), body, etag))
+        answer = await self._call("PATCH", mailbox, _event(mailbox, event), body, etag, is_urgent=is_urgent)
+        updated = self._event_of(mailbox, answer)
         return await self._on_time(updated, content) if Field.TIME in fields else updated
 
-    async def _categories(self, mailbox: MailboxId, event: EventId) -> Sequence[str]:
-        answer = await self._call("GET", f"{_event(mailbox, event)}?$select=categories")
+    async def _categories(self, mailbox: MailboxId, event: EventId, *, is_urgent: bool) -> Sequence[str]:
+        path = f"{_event(mailbox, event)}?$select=categories"
+        answer = await self._call("GET", mailbox, path, is_urgent=is_urgent)
         return tuple(self._body(answer).get("categories") or ())
 
     async def _on_time(self, event: Event, content: Content) -> Event:
@@ -103,24 +119,32 @@ class GraphEvents:
         if is_on_time or self._style.zone == UTC_ZONE:
             return event
         body = changes(frozenset({Field.TIME}), content, replace(self._style, zone=UTC_ZONE))
-        path = _event(event.mailbox, event.id)
-        return self._event_of(event.mailbox, await self._call("PATCH", path, body, event.etag))
+        path, is_urgent = _event(event.mailbox, event.id), self._is_soon(content)
+        answer = await self._call("PATCH", event.mailbox, path, body, event.etag, is_urgent=is_urgent)
+        return self._event_of(event.mailbox, answer)
 
     async def delete_event(self, mailbox: MailboxId, event: EventId, etag: str) -> None:
         """Delete the event if it still has `etag`; one that is gone counts as deleted."""
         try:
-            await self._call("DELETE", _event(mailbox, event), None, etag)
+            await self._call("DELETE", mailbox, _event(mailbox, event), None, etag)
         except GoneError:
             return
+
+    def _is_soon(self, content: Content) -> bool:
+        """Whether somebody may be on the way to it."""
+        now = self._clock.now()
+        return content.start - now < SOON and content.end > now
 
     async def _call(
         self,
         method: str,
+        mailbox: MailboxId,
         path: str,
         body: dict[str, Any] | None = None,
         etag: str = "",
         *,
         patience: Patience = PATIENCE,
+        is_urgent: bool = False,
     ) -> HttpResponse:
         headers = {"Prefer": PREFER, **({"If-Match": etag} if etag else {})}
         return await self._caller.call(
@@ -131,6 +155,8 @@ class GraphEvents:
             repeatable=bool(etag),
             patience=patience,
             refine=_calendar_error,
+            lane=mailbox,
+            is_urgent=is_urgent,
         )
 
     def _event_of(self, mailbox: MailboxId, response: HttpResponse) -> Event:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from shared.errors import DuplicateError, GoneError, KeysUsedUpError, PreconditionError, TransientError
 from shared.sync.facts import CREATE_TIME, Snapshot
@@ -104,11 +105,12 @@ class Applier:
         """Intent, claim, POST, hand-over: in this order a crash leaves nothing that the next attempt cannot find."""
         intent, claim, event = action.intent, seen.claim, None
         for generation in range(action.generation, action.generation + MOST_GENERATIONS):
+            until = self._clock.now() + CREATE_TIME
             if intent is None or intent.generation != generation:
                 intent = await self._note_intent(action, seen, generation, effects)
             claim = await self._take_claim(claim, intent)
             marker = Marker(organization=self._organization, booking=intent.booking, generation=generation)
-            event = await self._post(action.mailbox, marker, action.content, effects)
+            event = await self._post(action.mailbox, marker, action.content, until, effects)
             if event is not None:
                 break
             effects.remove.append(intent)
@@ -152,10 +154,12 @@ class Applier:
             )
         )
 
-    async def _post(self, mailbox: MailboxId, marker: Marker, content: Content, effects: Effects) -> Event | None:
+    async def _post(
+        self, mailbox: MailboxId, marker: Marker, content: Content, until: datetime, effects: Effects
+    ) -> Event | None:
         """The created event; the existing one if it is ours and live; `None` if the idempotency key is used up."""
         try:
-            created = await self._events.create_event(mailbox, marker, content)
+            created = await self._events.create_event(mailbox, marker, content, until)
         except DuplicateError as duplicate:
             event = await self._existing(mailbox, marker, duplicate.existing)
         else:

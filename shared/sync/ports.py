@@ -58,10 +58,11 @@ class EventSide(Protocol):
     async def get_event(self, mailbox: MailboxId, event: EventId) -> Event:
         """One event. Raises `GoneError`."""
 
-    async def create_event(self, mailbox: MailboxId, marker: Marker, content: Content) -> Event:
-        """Make an event that carries `marker` from its first moment.
+    async def create_event(self, mailbox: MailboxId, marker: Marker, content: Content, until: datetime) -> Event:
+        """Make an event that carries `marker` from its first moment, by `until` or never.
 
-        Raises `DuplicateError` when the service remembers this create, `OutcomeUnknownError` when it may have happened.
+        Raises `NotSentError` when it could not leave early enough to be over by then (R2), `DuplicateError` when the
+        service remembers this create, `OutcomeUnknownError` when it may have happened.
         """
 
     async def update_event(

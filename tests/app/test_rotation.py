@@ -59,7 +59,9 @@ async def test_a_rotation_in_the_middle_of_a_burst_fails_no_booking(
     burst.midway = rotate_and_expire
     await burst.play()
     assert burst.events() == BOOKINGS
-    assert burst.outcomes() == {"applied": BOOKINGS}
+    # Creates that were under way when the clock jumped are not sent an hour late, but looked at once more.
+    outcomes = burst.outcomes()
+    assert (outcomes.pop("applied"), set(outcomes) <= {"unchanged"}) == (BOOKINGS, True)
     asked = burst.tokens_asked()
     assert asked.pop("login 200") in (3, 4)  # two audiences before, after it those that are still needed
     assert asked == {"login 401": 1, "identity 200": 2, "keyvault 200": 2}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 import pytest
 
+from shared.graph.events import CREATE_ANSWER, CREATE_MARGIN
 from shared.http import HttpRequest, HttpResponse, Transport
+from shared.sync.facts import CREATE_TIME
+from shared.tables.tables import Operation
 from tests.simulation.planner import TOMORROW, Planner
 from tests.simulation.world import World
 from tests.sync.test_one_way import only, told
@@ -98,6 +101,34 @@ def test_r2_a_worker_that_freezes_at_its_create_doubles_nothing(*, memory: float
         assert len(events) == (0 if end in ("cancel", "delete") else 1)
         if end == "move":
             assert only(events).content.start.at == TOMORROW + timedelta(hours=3)
+
+    told(story)
+
+
+@pytest.mark.parametrize("seconds", [7, 9, 3600])
+def test_r2_a_create_whose_storage_was_slow_leaves_in_time_or_never(seconds: int) -> None:
+    """Others wait for `CREATE_TIME` from the intent on, whatever comes between it and the POST."""
+
+    async def story(now: World, planner: Planner) -> None:
+        await planner.book("alice", name="Other", start=TOMORROW + timedelta(days=5))
+        await now.settle()
+        posted = [call.at for call in now.cloud.recorder.calls if call.method == "POST" and call.service == "graph"]
+        transact, noted = now.tables.transact, list[datetime]()
+
+        async def slow(partition: str, operations: Sequence[Operation]) -> Sequence[str]:
+            etags = await transact(partition, operations)
+            if any(operation.row.startswith("link:") for operation in operations) and not noted:
+                noted.append(now.clock.now())
+                await now.clock.sleep(seconds)
+            return etags
+
+        now.tables.transact = slow  # type: ignore[method-assign]
+        await planner.book("alice")
+        await now.settle()
+        calls = [call.at for call in now.cloud.recorder.calls if call.method == "POST" and call.service == "graph"]
+        in_time = [at for at in calls[len(posted) :] if at <= noted[0] + CREATE_TIME - CREATE_MARGIN - CREATE_ANSWER]
+        assert bool(in_time) == (seconds == 7)
+        assert len(now.events("alice")) == 2
 
     told(story)
 
