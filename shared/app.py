@@ -31,6 +31,7 @@ from shared.secrets import GivenSecret, KeyVault
 from shared.settings import Settings
 from shared.sync.budget import Budget
 from shared.sync.engine import Engine
+from shared.sync.housekeeping import Housekeeping
 from shared.sync.model import Booking
 from shared.sync.ports import Clock
 from shared.sync.pull import Pull
@@ -40,6 +41,7 @@ from shared.sync.translate import Policy
 from shared.tables.azure import AzureTables
 from shared.tables.budget import TableBudget
 from shared.tables.cursors import TableCursors
+from shared.tables.housekeeping import TableHousekeeping
 from shared.tables.rebuilding import TableRebuildStore
 from shared.tables.store import TableStore
 from shared.tables.tables import Tables
@@ -77,6 +79,7 @@ class App:
     inbox: Inbox
     engine: Engine
     pull: Pull
+    housekeeping: Housekeeping
 
 
 def build(settings: Settings, outside: Outside) -> App:
@@ -157,7 +160,13 @@ def build(settings: Settings, outside: Outside) -> App:
         future=settings.future,
         policy=settings.policy,
     )
-    return App(inbox=inbox, engine=engine, pull=pull)
+    housekeeping = Housekeeping(
+        store=TableHousekeeping(outside.tables, settings.shards),
+        clock=outside.clock,
+        journal_months=settings.journal_months,
+        dead_letter_life=settings.dead_letter_life,
+    )
+    return App(inbox=inbox, engine=engine, pull=pull, housekeeping=housekeeping)
 
 
 def _condition(setting: str, source: str, *, otherwise: bool) -> tuple[Callable[[Booking], bool], frozenset[str]]:

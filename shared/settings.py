@@ -72,6 +72,12 @@ def _up_to(most: int) -> Callable[[str], int]:
     return parse
 
 
+def _months(value: str) -> int:
+    if not value.isdecimal() or int(value) > 120:  # noqa: PLR2004 - ten years
+        raise ValueError("must be a number of months from 0 to 120")
+    return int(value)
+
+
 def _limits(value: str) -> Limits:
     found = re.fullmatch(r"(\d{1,6}), *(\d{1,3})%, *(\d{1,6})", value)
     if not found:
@@ -269,6 +275,16 @@ class Settings:
 
     pull_schedule: str = _setting("SYNC_PULL_SCHEDULE", _text, "0 */5 * * * *")
     """When Dataverse is asked for changes that no post has brought: six fields, UTC."""
+
+    housekeeping_schedule: str = _setting("SYNC_HOUSEKEEPING_SCHEDULE", _text, "0 */15 1-4 * * *")
+    """When old rows are removed: six fields, UTC. A run works for a minute; there is one round a day, which needs
+    several runs only where there is much to do."""
+
+    journal_months: int = _setting("SYNC_JOURNAL_MONTHS", _months, "3")
+    """How many whole months of the journal are kept beside the present one."""
+
+    dead_letter_life: timedelta = _setting("SYNC_DEAD_LETTER_DAYS", _days, "0")
+    """After how many days what was given up is forgotten; 0 means never. How much waits is logged every day."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:

@@ -133,6 +133,9 @@ def _fingerprints(values: Mapping[str, str]) -> dict[Field, Fingerprint]:
     return {Field(name): Fingerprint(value) for name, value in values.items()}
 
 
+CLAIM_PARTITIONS = tuple(f"claim-{digit:x}" for digit in range(16))
+
+
 def claim_partition(booking: BookingId) -> str:
     """Claims are spread over sixteen partitions by the first digit of the booking."""
     return f"claim-{booking[0]}"

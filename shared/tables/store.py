@@ -14,6 +14,7 @@
 | `rebuild` | | how far a rebuild has come (`shared.tables.rebuilding`) |
 | `deletions` | | what counts against the deletion budget (`shared.tables.budget`) |
 | `cursors` | | where reading goes on (`shared.tables.cursors`) |
+| `housekeeping` | | how far house-keeping has come (`shared.tables.housekeeping`) |
 
 Everything that one reconciliation changes in its shard goes into one transaction; that is why marks, links and journal
 share a partition.
@@ -66,6 +67,7 @@ FOLDED = MOST_OPERATIONS - len(Cause)
 """How many marks one transaction can fold into one for each cause."""
 RESOURCE_LIFE = timedelta(hours=12)
 """How long it is remembered where a resource's bookings go."""
+RESOURCES = "resources"
 EPOCH = f"{HEAD}epoch"
 _NEEDS_A_LOOK = frozenset({Outcome.DEAD_LETTER, Outcome.PARKED, Outcome.QUARANTINED})
 
@@ -212,13 +214,13 @@ class TableStore:
             return
         expires = now + RESOURCE_LIFE
         values: dict[str, Value] = {"mailbox": resource.mailbox or "", "expires": text_of_time(expires)}
-        await self._tables.transact("resources", [Put(resource.id, values)])
+        await self._tables.transact(RESOURCES, [Put(resource.id, values)])
         self._resources[resource.id] = (resource.mailbox, expires)
 
     async def mailbox_of_resource(self, resource: ResourceId, now: datetime) -> MailboxId | None:
         """Where the resource's bookings go, as far as it was seen; `None` when it is not known."""
         if resource not in self._resources:
-            stored = await self._tables.get("resources", resource)
+            stored = await self._tables.get(RESOURCES, resource)
             if stored is None:
                 return None
             mailbox = str(stored.values["mailbox"])
