@@ -4,27 +4,22 @@ Facts: Microsoft docs, "Use Webhooks" (headers, 60 s, one more attempt after 502
 WebHook" (authentication), "Asynchronous service" (job states, order is not guaranteed). That a time-out or a lost
 connection is final is unverified.
 
-Faults for the service `webhook`, beyond those for all calls: `lose` (the job succeeds, nothing arrives), `duplicate`
-(sent twice), `hold` (kept until `Webhooks.release`), `reorder` (goes behind all posts that wait). The settings
+Their service is called `webhook`: `sandbox.outbox` has its faults (the job of a lost post succeeds), the settings
 `webhook.*` say how posts travel, and `Webhooks.repeat` sends everything once more.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.cloud import Cloud
 from sandbox.dataverse.context import Occasion, execution_context, trimmed
-from sandbox.dataverse.delivery import Delivery
 from sandbox.dataverse.operations import Operation
-from sandbox.dataverse.pipeline import BEFORE_THE_SANDBOX
 from sandbox.dataverse.registration import (
     ENDPOINT,
     FILTER,
@@ -40,9 +35,10 @@ from sandbox.dataverse.registration import (
 from sandbox.dataverse.schema import Reference, Value
 from sandbox.dataverse.state import Row, State
 from sandbox.dataverse.tables import ORGANIZATION
+from sandbox.delivery import Delivery
 from sandbox.faults import Rule
-from sandbox.http import Request, Response
-from sandbox.recorder import Call
+from sandbox.http import Request
+from sandbox.outbox import Outbox, Parcel
 
 SERVICE = "webhook"
 ANSWER_WITHIN = 60.0
@@ -52,7 +48,6 @@ WAITING: Mapping[str, Value] = {"statecode": 0, "statuscode": 0}
 IN_PROGRESS: Mapping[str, Value] = {"statecode": 2, "statuscode": 20}
 SUCCEEDED: Mapping[str, Value] = {"statecode": 3, "statuscode": 30}
 FAILED: Mapping[str, Value] = {"statecode": 3, "statuscode": 31}
-NO_ANSWER = 0
 MOST_REMEMBERED = 1000
 """How many posts can be sent again: of more, the oldest are forgotten."""
 ORDERS = ("same", "reversed", "shuffled")
@@ -60,57 +55,28 @@ ORDERS = ("same", "reversed", "shuffled")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """One job's request, and when it may go."""
+    """One job's request."""
 
     job: Reference
-    request: Request
-    due_at: datetime
+    parcel: Parcel
     auto_delete: bool
-    tags: Mapping[str, str]
-    may_be_diverted: bool = True
 
 
-class Webhooks:
+class Webhooks(Outbox[Post]):
     """The asynchronous service, as far as webhooks go."""
 
     def __init__(self, cloud: Cloud, state: State, organization_id: str) -> None:
         """Read the registered steps from `state`."""
-        self._cloud = cloud
+        waits = "a system job waits before its post goes"
+        super().__init__(cloud, SERVICE, Delivery(cloud.settings, SERVICE, waits=waits, in_flight=1))
         self._state = state
         self._organization_id = organization_id
-        self._workers: set[asyncio.Task[None]] = set()
-        self._pending: deque[Post] = deque()
-        self._held: list[Post] = []
         self._sent: dict[str, Post] = {}
-        self.delivery = Delivery(cloud.settings)
-        cloud.faults.declare("lose", "duplicate", "hold", "reorder")
 
     def reset(self) -> None:
-        """Forget what waits and what is on its way."""
-        for worker in self._workers:
-            worker.cancel()
-        self._workers.clear()
-        self._pending.clear()
-        self._held.clear()
+        """Forget what waits, what is on its way and what was sent."""
+        super().reset()
         self._sent.clear()
-        self.delivery.reset()
-
-    async def close(self) -> None:
-        """Stop; what waits is never sent."""
-        workers = list(self._workers)
-        self.reset()
-        await asyncio.gather(*workers, return_exceptions=True)
-
-    async def quiet(self) -> None:
-        """Return when no post waits or is on its way; held ones do not count."""
-        while self._workers:
-            await asyncio.gather(*self._workers)
-
-    def release(self) -> int:
-        """Send the held posts; returns how many there were."""
-        released, self._held = self._held, []
-        self._enqueue(released)
-        return len(released)
 
     def repeat(self, order: str, seed: int = 0) -> int:
         """Send once more whatever was sent, each post once and as it was; returns how many there are.
@@ -120,17 +86,19 @@ class Webhooks:
         """
         if order not in ORDERS:
             raise ValueError(f"'order' must be one of: {', '.join(ORDERS)}")
-        posts = [replace(post, due_at=BEFORE_THE_SANDBOX) for post in self._sent.values()]
+        posts = list(self._sent.values())
         if order == "reversed":
             posts.reverse()
         elif order == "shuffled":
             random.Random(seed).shuffle(posts)  # noqa: S311 - a reproducible order
-        self._enqueue(posts)
+        for post in posts:
+            self.put(post)
         return len(posts)
 
     def tell(self, operation: Operation) -> None:
         """Make a job for every step that `operation` fires."""
-        self._enqueue([self._post(operation, step) for step in self._steps(operation)])
+        for post in [self._post(operation, step) for step in self._steps(operation)]:
+            self.put(post, operation.at + self.delivery.delay if self.delivery.delay else None)
 
     def _steps(self, operation: Operation) -> list[Row]:
         return [step for step in self._state.rows(STEP.name) if self._fires(step, operation)]
@@ -175,10 +143,12 @@ class Webhooks:
         )
         return Post(
             job=Reference(JOB.name, job_id),
-            request=self._request(occasion, self._linked(step, "eventhandler", ENDPOINT.name)),
-            due_at=operation.at + self.delivery.delay if self.delivery.delay else BEFORE_THE_SANDBOX,
+            parcel=Parcel(
+                request=self._request(occasion, self._linked(step, "eventhandler", ENDPOINT.name)),
+                seconds=ANSWER_WITHIN,
+                tags={"message": operation.message, "table": operation.table.name, "id": operation.id},
+            ),
             auto_delete=bool(step.get("asyncautodelete")),
-            tags={"message": operation.message, "table": operation.table.name, "id": operation.id},
         )
 
     def _request(self, occasion: Occasion, endpoint: Row) -> Request:
@@ -212,87 +182,25 @@ class Webhooks:
         assert reference.table == table  # noqa: S101
         return self._state.must_find(reference)
 
-    def _enqueue(self, posts: list[Post]) -> None:
-        self._pending.extend(posts)
-        while self._pending and len(self._workers) < min(self.delivery.in_flight, len(self._pending)):
-            worker = asyncio.get_running_loop().create_task(self._work())
-            self._workers.add(worker)
+    def address(self, post: Post) -> tuple[str, str]:
+        """The path of the endpoint; no application is behind a job."""
+        return post.parcel.request.path, ""
 
-    async def _work(self) -> None:
-        try:
-            while self._pending and len(self._workers) <= self.delivery.in_flight:
-                post = self._next()
-                wait = (post.due_at - self._cloud.clock.now()).total_seconds()
-                if wait > 0:
-                    await self._cloud.clock.sleep(wait)
-                await self._deliver(post)
-        finally:
-            # Not in a done callback: a post that comes before the callback runs would count on this worker.
-            self._workers -= {asyncio.current_task()}
-
-    def _next(self) -> Post:
-        if self.delivery.shuffle:
-            self._pending.rotate(-self._cloud.random.randrange(len(self._pending)))
-        return self._pending.popleft()
-
-    async def _deliver(self, post: Post) -> None:
-        rule = self._fault(post)
-        if rule is not None and rule.do in ("hold", "reorder"):
-            kept = replace(post, may_be_diverted=False)
-            (self._held if rule.do == "hold" else self._pending).append(kept)
-            return
+    async def deliver(self, post: Post, rule: Rule | None) -> None:
+        """Carry out one system job."""
         self._note(post, {**IN_PROGRESS, "startedon": self._now()})
-        status = await self._attempt(post, rule)
+        if rule is None or rule.do != "lose":
+            self._remember(post)
+        status = await self.attempt(post.parcel, rule)
         if status in WORTH_ANOTHER_ATTEMPT:
             self._note(post, {"retrycount": 1})
-            status = await self._attempt(post, None)
+            status = await self.attempt(post.parcel, None)
         self._finish(post, status)
-
-    def _fault(self, post: Post) -> Rule | None:
-        """The rule about this post's way; those that only divert it see a post once."""
-        effects = ("lose", "duplicate", "hold", "reorder") if post.may_be_diverted else ("lose", "duplicate")
-        probe = Call(
-            number=0, at=self._cloud.clock.now(), service=SERVICE, method=post.request.method, path=post.request.path
-        )
-        return self._cloud.faults.take(probe, *effects)
-
-    async def _attempt(self, post: Post, rule: Rule | None) -> int:
-        """Send once, or as the rule says; the status of the first answer."""
-        if rule is not None and rule.do == "lose":
-            call = self._log(post)
-            call.fault = rule.do
-            self._cloud.recorder.finish(call, NO_ANSWER)
-            return 202
-        self._remember(post)
-        status = await self._send(post)
-        if rule is not None:
-            await self._send(post, fault=rule.do)
-        return status
 
     def _remember(self, post: Post) -> None:
         self._sent.setdefault(post.job.id, post)
         if len(self._sent) > MOST_REMEMBERED:
             del self._sent[next(iter(self._sent))]
-
-    async def _send(self, post: Post, fault: str = "") -> int:
-        call = self._log(post)
-        call.fault = fault
-
-        async def send(request: Request) -> Response:
-            return await self._cloud.send(request, ANSWER_WITHIN)
-
-        try:
-            answer = await self._cloud.faults.around(call, post.request, send, _refused)
-            status = NO_ANSWER if answer.dropped else answer.status
-        except (TimeoutError, ConnectionError):
-            status = NO_ANSWER
-        self._cloud.recorder.finish(call, status)
-        return status
-
-    def _log(self, post: Post) -> Call:
-        call = self._cloud.recorder.start(self._cloud.clock.now(), SERVICE, post.request.method, post.request.path)
-        call.tags.update(post.tags)
-        return call
 
     def _finish(self, post: Post, status: int) -> None:
         """Note how the job ended; a successful one may be deleted at once."""
@@ -331,7 +239,3 @@ def _authentication(endpoint: Row) -> tuple[dict[str, str], list[tuple[str, str]
     if endpoint.get("authtype") == HTTP_HEADER:
         return {name.lower(): text for name, text in pairs}, []
     return {}, pairs
-
-
-def _refused(status: int, _code: str, _message: str) -> Response:
-    return Response(status=status)
