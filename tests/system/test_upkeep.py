@@ -11,6 +11,7 @@ from azure.storage.queue.aio import QueueClient
 from sandbox.up import Up
 from shared.tables.azure import AzureTables
 from shared.tables.housekeeping import TableHousekeeping
+from tests.system.burst import Burst
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -32,3 +33,14 @@ async def test_a_wake_up_that_was_given_up_is_reported_and_does_not_pile_up(up: 
             while (await queue.get_queue_properties()).approximate_message_count:
                 pass
     assert "shard b'03' could not be drained, time and again" in up.functions_log.read_text()
+
+
+async def test_the_log_of_the_host_holds_no_content_no_address_and_no_secret(up: Up) -> None:
+    async with up.client() as client:
+        await Burst(up, client).book(5)
+        async with asyncio.timeout(60):
+            await up.quiet()
+    said = up.functions_log.read_text()
+    assert "created (applied)" in said
+    for name in ("Visit 0", "@contoso.test", "Bearer", "eyJ", up.functions.host_key, up.app.secrets[0]):
+        assert name not in said
