@@ -23,11 +23,12 @@ from sandbox.graph.errors import (
     stale_change_key,
     unknown_property,
 )
+from sandbox.graph.extending import Extensions
 from sandbox.graph.odata import Options, next_link, read_options
 from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, CALENDAR_WRITE, Context, key, needs
 from sandbox.graph.reading import (
     EVENT_FIELDS,
-    PROPERTY_FIELDS,
+    EXPANDABLE,
     event_json,
     expanded,
     selected,
@@ -96,6 +97,7 @@ class Calendars:
             ("PATCH", "/events/{event}", writes(self._update)),
             ("DELETE", "/events/{event}", writes(self._delete)),
             ("POST", "/events/{event}/cancel", writes(self._cancel)),
+            *Extensions(self._state, self._find).operations(partial(needs, CALENDAR_READ, denied), writes),
         ]
         return [
             Route("GET", "/users/{user}/calendar", reads(partial(self._get_calendar, calendar=""))),
@@ -130,15 +132,13 @@ class Calendars:
         return context.answer(200, {"@odata.context": metadata, "value": value})
 
     async def _list(self, context: Context, user: str, calendar: str | None = None) -> Response:
-        options = read_options(context.request, _OF_MANY, fields=EVENT_FIELDS, property_fields=PROPERTY_FIELDS)
+        options = read_options(context.request, _OF_MANY, fields=EVENT_FIELDS, expandable=EXPANDABLE)
         mailbox = self._mailbox(user)
         events = mailbox.events_of(_calendar(mailbox, calendar))
         return self._page(context, mailbox, options, events, _path(user, calendar, "events"))
 
     async def _view(self, context: Context, user: str, calendar: str | None = None) -> Response:
-        options = read_options(
-            context.request, _OF_MANY, fields=EVENT_FIELDS, property_fields=PROPERTY_FIELDS, others=WINDOW
-        )
+        options = read_options(context.request, _OF_MANY, fields=EVENT_FIELDS, expandable=EXPANDABLE, others=WINDOW)
         mailbox = self._mailbox(user)
         begin, end = read_window(options)
         events = [
@@ -160,7 +160,7 @@ class Calendars:
 
     async def _get(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
         context.refuse_headers("if-match", "if-none-match")
-        options = read_options(context.request, _OF_ONE, property_fields=PROPERTY_FIELDS)
+        options = read_options(context.request, _OF_ONE, expandable=EXPANDABLE)
         mailbox = self._mailbox(user)
         readable = self._cloud.settings["graph.deleted_events_readable"]
         found = self._event(mailbox, event, calendar, among_deleted=readable)
@@ -168,13 +168,15 @@ class Calendars:
 
     async def _create(self, context: Context, user: str, calendar: str | None = None) -> Response:
         context.refuse_headers("if-match", "if-none-match")
-        options = read_options(context.request, _OF_ONE, property_fields=PROPERTY_FIELDS)
+        options = read_options(context.request, _OF_ONE, expandable=EXPANDABLE)
         mailbox = self._mailbox(user)
         where = _calendar(mailbox, calendar)
         content = new_content(read_object(context.request))
         self._refuse_duplicate(context, mailbox, content.transaction_id)
         created = self._state.create(mailbox, where, content, context.at)
         path = _path(user, calendar, "events")
+        if content.extensions and options.expand is None:
+            options = replace(options, expand=("extensions", lambda _: True))  # only they come without being asked for
         answer = self._answer(context, mailbox, created, options, path=path, status=HTTPStatus.CREATED)
         self._maybe_touch(context, mailbox, created)
         shown_id = created.id_for(immutable=context.wishes.immutable_ids)
@@ -183,7 +185,7 @@ class Calendars:
 
     async def _update(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
         context.refuse_headers("if-none-match")
-        options = read_options(context.request, _OF_ONE, property_fields=PROPERTY_FIELDS)
+        options = read_options(context.request, _OF_ONE, expandable=EXPANDABLE)
         mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)
         content = changed_content(found.content, read_object(context.request))
@@ -214,6 +216,10 @@ class Calendars:
         found.content = replace(found.content, is_cancelled=True)
         self._state.delete(mailbox, found, context.at)
         return Response(status=HTTPStatus.ACCEPTED)
+
+    def _find(self, user: str, event: str, calendar: str | None) -> tuple[Mailbox, Event]:
+        mailbox = self._mailbox(user)
+        return mailbox, self._event(mailbox, event, calendar)
 
     def _mailbox(self, user: str) -> Mailbox:
         return find_mailbox(self._directory, self._state, user)
@@ -277,7 +283,7 @@ def _written(context: Context, mailbox: Mailbox, event: Event, options: Options)
     if options.expand is not None:
         if context.sees_basics_only:
             raise calendar_access_denied()
-        written |= expanded(event, options.expand)
+        written |= expanded(event, *options.expand)
     return written
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -14,19 +15,19 @@ from sandbox.graph.preferences import PAGE_SIZE
 from sandbox.http import Json, Request
 
 LARGEST_PAGE = 1000
-_EXPAND_PROPERTIES = re.compile(r"singleValueExtendedProperties\s*\(\s*\$filter\s*=(?P<filter>.*)\)", re.IGNORECASE)
+_EXPAND = re.compile(r"(?P<name>\w+)\s*\(\s*\$filter\s*=(?P<filter>(?:[^()']|'[^']*'|\([^()]*\))*)\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The query options of one call.
 
-    `select` is empty when everything is wanted; `expand` says which extended properties are wanted; `others` are the
-    query parameters that the operation defines itself, by lower-case name.
+    `select` is empty when everything is wanted; `expand` says which elements are wanted of the collection that is named
+    with it, in lower case; `others` are the query parameters that the operation defines itself, by lower-case name.
     """
 
     select: tuple[str, ...] = ()
-    expand: Predicate | None = None
+    expand: tuple[str, Predicate] | None = None
     matches: Predicate = lambda _item: True
     order: tuple[tuple[Get, bool], ...] = ()
     top: int
@@ -47,7 +48,7 @@ def read_options(
     allowed: frozenset[str],
     *,
     fields: Fields | None = None,
-    property_fields: Mapping[str, Field] | None = None,
+    expandable: Mapping[str, Mapping[str, Field]] = MappingProxyType({}),
     others: frozenset[str] = frozenset(),
     page: int = 10,
     largest_page: int = LARGEST_PAGE,
@@ -75,7 +76,7 @@ def read_options(
     if "$select" in given:
         values["select"] = tuple(part.strip() for part in given["$select"].split(",") if part.strip())
     if "$expand" in given:
-        values["expand"] = _expand(given["$expand"], property_fields or {})
+        values["expand"] = _expand(given["$expand"], expandable)
     if "$filter" in given:
         values["matches"] = read_filter(given["$filter"], fields)
     if "$orderby" in given:
@@ -93,11 +94,13 @@ def _count(given: Mapping[str, str], name: str, least: int, most: int | None, de
     return int(text)
 
 
-def _expand(text: str, property_fields: Mapping[str, Field]) -> Predicate:
-    found = _EXPAND_PROPERTIES.fullmatch(text.strip())
-    if found is None or not property_fields:
+def _expand(text: str, expandable: Mapping[str, Mapping[str, Field]]) -> tuple[str, Predicate]:
+    """One collection; whether the service takes two of them in one call is not documented."""
+    found = _EXPAND.fullmatch(text.strip())
+    name = found["name"].lower() if found is not None else ""
+    if found is None or name not in expandable:
         raise not_modelled(f"$expand={text}")
-    return read_filter(found["filter"], Fields("singleValueLegacyExtendedProperty", property_fields))
+    return name, read_filter(found["filter"], Fields(name, expandable[name]))
 
 
 def _order(part: str, fields: Fields) -> tuple[Get, bool]:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from sandbox.directory import Account
 from sandbox.graph.errors import bad_request, not_modelled
+from sandbox.graph.extensions import EXTENSION_FIELDS, extension_json
 from sandbox.graph.filters import Collection, Field, Fields, Kind, Predicate
 from sandbox.graph.preferences import Preferences
 from sandbox.graph.state import Content, Event
@@ -98,8 +99,11 @@ def selected(written: dict[str, Json], select: Sequence[str]) -> dict[str, Json]
     return {name: value for name, value in written.items() if name in wanted}
 
 
-def expanded(event: Event, wanted: Predicate) -> dict[str, Json]:
-    """The extended properties that `$expand` asks for; the member is missing when the event has none of them."""
+def expanded(event: Event, name: str, wanted: Predicate) -> dict[str, Json]:
+    """The extended properties or extensions that `$expand` asks for; the member is missing when the event has none."""
+    if name == "extensions":
+        extensions = [extension_json(pair) for pair in event.content.extensions.items() if wanted(pair)]
+        return {"extensions": extensions} if extensions else {}
     found = [{"id": pair[0], "value": pair[1]} for pair in event.content.properties.items() if wanted(pair)]
     return {"singleValueExtendedProperties": found} if found else {}
 
@@ -137,6 +141,9 @@ PROPERTY_FIELDS: dict[str, Field] = {
     "value": Field(Kind.TEXT, lambda pair: pair[1]),
 }
 
+EXPANDABLE = {"singlevalueextendedproperties": PROPERTY_FIELDS, "extensions": EXTENSION_FIELDS}
+"""What `$expand` may name, and what its filter may."""
+
 EVENT_FIELDS = Fields(
     EVENT,
     {
@@ -157,6 +164,7 @@ EVENT_FIELDS = Fields(
     },
     {
         "singlevalueextendedproperties": Collection(lambda event: event.content.properties.items(), PROPERTY_FIELDS),
+        "extensions": Collection(lambda event: event.content.extensions.items(), EXTENSION_FIELDS),
         "categories": Collection(_categories, {"": Field(Kind.TEXT, lambda category: category)}),
     },
 )

@@ -21,7 +21,10 @@ FIRST_DAY_OF_WINDOWS = datetime.fromisoformat("1601-01-01T00:00:00Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """Everything about an event that its writer decides. `properties` are single-value extended properties by id."""
+    """Everything about an event that its writer decides.
+
+    `properties` are single-value extended properties by id, `extensions` are open extensions by name.
+    """
 
     start: Moment
     end: Moment
@@ -41,6 +44,7 @@ class Content:
     locations: tuple[Mapping[str, Json], ...] = ()
     transaction_id: str | None = None
     properties: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    extensions: Mapping[str, Mapping[str, Json]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(slots=True, kw_only=True)

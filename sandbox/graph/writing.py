@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from sandbox.graph.bodies import Body, read_html, read_text
 from sandbox.graph.errors import failed_validation, invalid_request, not_modelled, unknown_property, unreadable_body
+from sandbox.graph.extensions import read_extensions
 from sandbox.graph.state import Content
 from sandbox.graph.times import read_moment
 from sandbox.http import Json, Request
@@ -101,11 +102,12 @@ def read_object(request: Request) -> dict[str, Json]:
 
 def new_content(body: Mapping[str, Json]) -> Content:
     """The content that a POST asks for. Raises `GraphError`."""
-    changes = _changes(body)
+    changes = _changes({name: value for name, value in body.items() if name != "extensions"})
     if "start" not in changes or "end" not in changes:
         raise failed_validation()
     properties = changes.pop("properties", {})
-    return _checked(Content(**changes, properties=MappingProxyType(properties)))
+    extensions = read_extensions(body.get("extensions") or [])
+    return _checked(Content(**changes, properties=MappingProxyType(properties), extensions=extensions))
 
 
 def changed_content(content: Content, body: Mapping[str, Json]) -> Content:

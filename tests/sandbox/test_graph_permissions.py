@@ -36,6 +36,10 @@ OPERATIONS = {
     ("PATCH", "events/{event}"): WRITE,
     ("DELETE", "events/{event}"): WRITE,
     ("POST", "events/{event}/cancel"): WRITE,
+    ("POST", "events/{event}/extensions"): WRITE,
+    ("GET", "events/{event}/extensions/{extension}"): {"Calendars.Read", "Calendars.ReadWrite"},
+    ("PATCH", "events/{event}/extensions/{extension}"): WRITE,
+    ("DELETE", "events/{event}/extensions/{extension}"): WRITE,
     ("GET", ""): PEOPLE,
 }
 """Below `/users/{user}`; what is below a calendar takes the same."""
@@ -54,19 +58,25 @@ def sufficient(method: str, template: str) -> set[str]:
 async def test_every_operation_takes_its_permissions_and_no_others(
     graph: Graph, app: App, app_with: Callable[..., App]
 ) -> None:
-    values = {"{user}": ALICE, "{calendar}": (await app.list(f"/users/{ALICE}/calendars"))[0]["id"]}
+    values = {
+        "{user}": ALICE,
+        "{extension}": "Com.Contoso.Old",
+        "{calendar}": (await app.list(f"/users/{ALICE}/calendars"))[0]["id"],
+    }
     asked = 0
     for route in graph.operations:
         if route.template == BATCH or route.template.endswith(UNBOUNDED):
             continue
         enough = sufficient(route.method, route.template)
         for role in sorted(ALL):
-            values["{event}"] = (await app.create())["id"]
+            values["{event}"] = (await app.create(extensions=[{"extensionName": "Com.Contoso.Old"}]))["id"]
             path = route.template
             for name, value in values.items():
                 path = path.replace(name, value)
             path += "?startDateTime=2026-03-01&endDateTime=2026-03-08" if "/calendarView" in path else ""
             content = {"POST": an_event(), "PATCH": {"subject": "Moved"}}.get(route.method)
+            if "/extensions" in path:
+                content = {"extensionName": "Com.Contoso.New" if route.method == "POST" else "Com.Contoso.Old"}
             body = {} if path.endswith("/cancel") else content
             answer = await app_with(role).call(route.method, path, body)
             asked += 1
