@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything a developer does here, from a bare machine: `python3 dev.py demo | up | test | simulate | check`.
+"""Everything a developer does here, from a bare machine: `python3 dev.py demo | up | test | simulate | bench | check`.
 
 Standard library only and any Python from 3.8, because it runs before anything is installed. It finds Python 3.13 itself
 and makes its environment once, in `.dev/`: a virtual environment with the app's requirements and the tools, and the
@@ -43,6 +43,7 @@ usage: python3 dev.py COMMAND
   test [pytest options]    run the tests
   simulate [--seeds N] [--from K] [--verbose]
                            play random stories with random faults, and judge each by the rules
+  bench [--save]           measure what a change costs the app, against the stored baseline
   check                    lint, format, types, import rules
 """
 COMMANDS = {
@@ -50,6 +51,7 @@ COMMANDS = {
     "up": ["-m", "sandbox", "up"],
     "test": ["-m", "pytest"],
     "simulate": ["-m", "tests.simulation"],
+    "bench": ["-m", "bench"],
 }
 CHECKS = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"]]
 
