@@ -281,6 +281,8 @@ class Story:
             await self._book(subject, person, self._morning + timedelta(hours=hours))
 
     async def _wipe_and_post_again(self) -> None:
+        """Wipe at rest: an event that the app could not write down any more it would take back and make anew."""
+        await self._up.quiet()
         self._items = _items(await self._calendars())
         self._last_request = self._up.simulators.cloud.recorder.last
         await self._up.table.wipe()
