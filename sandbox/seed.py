@@ -51,7 +51,7 @@ STATUSES: Mapping[str, tuple[int, int | None, int]] = {
     "Completed": (2, 690970004, 192350001),
     "Field Service Canceled": (3, 690970005, 192350004),
 }
-BOOKING_SYNC_ROLES = ("Calendars.ReadWrite",)
+BOOKING_SYNC_ROLES = ("Calendars.Read", "Calendars.ReadWrite")
 PLANNER_ROLES = ("Calendars.ReadWrite", "User.Read.All")
 """Application permissions on Graph: what the app asks for, and what the people at their desks do."""
 BOOKING_SYNC = Role(

@@ -186,6 +186,42 @@ def resync_required(location: str) -> GraphError:
     )
 
 
+def invalid_subscription(message: str) -> GraphError:
+    """A subscription that cannot be; for URLs that fail their validation observed live."""
+    return GraphError(HTTPStatus.BAD_REQUEST, "InvalidRequest", message)
+
+
+def extension_error(status: int, operation: str, reason: str) -> GraphError:
+    """What the service behind a subscription refuses; `operation` is `Create`, `Read`, `Update` or `Delete`."""
+    named = "".join(word.capitalize() for word in HTTPStatus(status).phrase.split())
+    return GraphError(
+        status, "ExtensionError", f"Operation: {operation}; Exception: [Status Code: {named}; Reason: {reason}]"
+    )
+
+
+def subscription_too_long(minutes: int) -> GraphError:
+    """A subscription beyond the longest lifetime (observed live)."""
+    return GraphError(
+        HTTPStatus.BAD_REQUEST,
+        "ExtensionError",
+        f"Subscription expiration can only be {minutes} minutes in the future.",
+    )
+
+
+def subscription_exists(existing_id: str) -> GraphError:
+    """The same application watches the same resource for the same changes already."""
+    return GraphError(
+        HTTPStatus.CONFLICT,
+        "Conflict",
+        f"Subscription Id {existing_id} already exists for the requested combination",
+    )
+
+
+def subscription_not_found() -> GraphError:
+    """No such subscription of this application, or none any more."""
+    return GraphError(HTTPStatus.NOT_FOUND, "ResourceNotFound", "The object was not found.")
+
+
 def calendar_access_denied() -> GraphError:
     """The application lacks the Exchange permission of the operation."""
     return GraphError(HTTPStatus.FORBIDDEN, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")

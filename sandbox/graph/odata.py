@@ -128,3 +128,13 @@ def next_link(request: Request, **changed: str) -> str:
         query[f"${name}"] = (f"${name}", value)
     parts = "&".join(f"{quote(name, safe='$')}={quote(value, safe='')}" for name, value in query.values())
     return f"{request.base}{request.path}?{parts}"
+
+
+def read_offset(token: str | None) -> int:
+    """Where the page of a `$skiptoken` begins. Raises `GraphError` for a token that was not given out."""
+    if token is None:
+        return 0
+    word, _, number = token.partition("-")
+    if word != "offset" or not number.isdigit():
+        raise bad_request("The specified page token value has expired or is invalid.")
+    return int(number)

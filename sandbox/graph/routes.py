@@ -13,10 +13,13 @@ from sandbox.graph.batch import serve_batch
 from sandbox.graph.calendars import Calendars
 from sandbox.graph.delta import Delta
 from sandbox.graph.errors import GraphError, not_modelled, token_rejected
+from sandbox.graph.notifications import Notifications
 from sandbox.graph.odata import read_options
 from sandbox.graph.operations import VERSION, Context
 from sandbox.graph.preferences import read_preferences
 from sandbox.graph.state import State
+from sandbox.graph.subscribing import Subscribing
+from sandbox.graph.subscriptions import Subscriptions
 from sandbox.graph.throttling import Throttle
 from sandbox.graph.users import Users
 from sandbox.http import Request, Response, Route, Router
@@ -26,7 +29,10 @@ BATCH = "/$batch"
 
 
 class Graph:
-    """Graph as one service of the cloud. `state` holds the mailboxes, for seeds, tests and later operations."""
+    """Graph as one service of the cloud.
+
+    `state` holds the mailboxes, `notifications` tells the outside of their changes.
+    """
 
     name = "graph"
 
@@ -37,11 +43,15 @@ class Graph:
         self.state = State(cloud.random)
         tokens.resources[GRAPH_RESOURCE] = self.name
         self._throttle = throttle = Throttle(cloud, directory)
+        self._subscriptions = subscriptions = Subscriptions()
+        self.notifications = Notifications(cloud, directory.tenant_id, subscriptions)
+        self.state.listeners.append(self.notifications.tell)
+        subscribing = Subscribing(cloud, directory, self.state, subscriptions, self.notifications)
         outlook = (Calendars(cloud, directory, self.state), Delta(cloud, directory, self.state))
         self._router = Router(
             [
                 Route("POST", BATCH, self._batch),
-                *(throttle.guarded(route) for route in Users(directory).routes()),
+                *(throttle.guarded(route) for part in (Users(directory), subscribing) for route in part.routes()),
                 *(throttle.guarded(route, of_outlook=True) for part in outlook for route in part.routes()),
             ]
         )
@@ -84,9 +94,15 @@ class Graph:
         return request.method == "POST" and request.path == VERSION + BATCH
 
     def reset(self) -> None:
-        """Empty all mailboxes, and forget what was counted."""
+        """Empty all mailboxes, end all subscriptions, and forget what was counted."""
         self.state.clear()
+        self._subscriptions.clear()
+        self.notifications.reset()
         self._throttle.reset()
+
+    async def close(self) -> None:
+        """Stop telling the outside."""
+        await self.notifications.close()
 
     async def _batch(self, context: Context) -> Response:
         read_options(context.request, frozenset())

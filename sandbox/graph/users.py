@@ -7,9 +7,9 @@ from dataclasses import replace
 from odata_query import ast
 
 from sandbox.directory import Account, Directory
-from sandbox.graph.errors import bad_request, directory_access_denied, not_modelled, user_not_found
+from sandbox.graph.errors import directory_access_denied, not_modelled, user_not_found
 from sandbox.graph.filters import Field, Fields, Kind
-from sandbox.graph.odata import next_link, read_options
+from sandbox.graph.odata import next_link, read_offset, read_options
 from sandbox.graph.operations import USER_READ, USER_READ_BASIC, Context, needs
 from sandbox.http import Json, Response, Route
 
@@ -67,7 +67,7 @@ class Users:
             page=PAGE,
             largest_page=LARGEST_PAGE,
         )
-        options = replace(options, skip=_offset(options.others.get("$skiptoken")))
+        options = replace(options, skip=read_offset(options.others.get("$skiptoken")))
         page, more = options.page_of(list(self._directory.accounts.values()))
         names = _wanted(context, options.select)
         body: dict[str, Json] = {
@@ -124,13 +124,3 @@ def _user_json(account: Account, names: tuple[str, ...]) -> dict[str, Json]:
         "userType": "Member",
     }
     return {name: written[name] for name in names}
-
-
-def _offset(token: str | None) -> int:
-    """Where the page of a `$skiptoken` begins. Raises `GraphError` for a token that was not given out."""
-    if token is None:
-        return 0
-    word, _, number = token.partition("-")
-    if word != "offset" or not number.isdigit():
-        raise bad_request("The specified page token value has expired or is invalid.")
-    return int(number)

@@ -493,7 +493,6 @@ class TestAccess:
         ("GET", "/me/events"),
         ("GET", f"/users/{ALICE}/messages"),
         ("PUT", f"/users/{ALICE}/events"),
-        ("GET", "/subscriptions"),
     ],
 )
 async def test_unknown_operations_are_refused_loudly(app: App, method: str, path: str) -> None:

@@ -21,7 +21,7 @@ def test_every_setting_is_on_the_page_as_it_is_in_the_code(tmp_path: Path) -> No
         f"| `{name}` | `{json.dumps(one.default)}` | {one.values} | {one.meaning} |" for name, one in declared.items()
     ]
     assert [
-        line for line in PAGE.read_text().splitlines() if line.startswith(("| `graph.", "| `data", "| `web"))
+        line for line in PAGE.read_text().splitlines() if line.startswith(("| `graph.", "| `data", "| `web", "| `not"))
     ] == sorted(rows)
 
 

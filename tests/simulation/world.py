@@ -356,6 +356,7 @@ class World(Scene):
 
     async def close(self) -> None:
         """Stop everything that still runs."""
+        await self.graph.close()
         await self.dataverse.close()
         for task in self.running:
             task.cancel()
