@@ -23,12 +23,14 @@ from shared.errors import SettingsError
 from shared.graph.envelope import JsonBatch
 from shared.graph.events import GraphEvents
 from shared.graph.lanes import Mailboxes
+from shared.graph.legacy import GraphLegacy
 from shared.graph.wire import Style
 from shared.http import Caller, Tokens, Transport
 from shared.identity import CachedTokens, IdentityTokens, RegistrationTokens
 from shared.intake.inbox import Inbox
 from shared.secrets import GivenSecret, KeyVault
 from shared.settings import Settings
+from shared.sync.adopt import Adoption
 from shared.sync.budget import Budget
 from shared.sync.engine import Engine
 from shared.sync.housekeeping import Housekeeping
@@ -123,6 +125,7 @@ def build(settings: Settings, outside: Outside) -> App:
             clock=outside.clock,
             organization=settings.organization,
             shards=settings.shards,
+            adoption=_adoption(settings, bookings, events, style, outside.clock),
         ),
         budget=Budget(store=TableBudget(outside.tables), clock=outside.clock, limits=settings.deletions),
         policy=Policy(
@@ -167,6 +170,20 @@ def build(settings: Settings, outside: Outside) -> App:
         dead_letter_life=settings.dead_letter_life,
     )
     return App(inbox=inbox, engine=engine, pull=pull, housekeeping=housekeeping)
+
+
+def _adoption(
+    settings: Settings, bookings: DataverseBookings, events: GraphEvents, style: Style, clock: Clock
+) -> Adoption | None:
+    if settings.extension is None:
+        return None
+    return Adoption(
+        bookings=bookings,
+        legacy=GraphLegacy(events, style, *settings.extension),
+        clock=clock,
+        organization=settings.organization,
+        past=settings.past,
+    )
 
 
 def _condition(setting: str, source: str, *, otherwise: bool) -> tuple[Callable[[Booking], bool], frozenset[str]]:

@@ -121,6 +121,13 @@ def _show_as(value: str) -> Mapping[str, ShowAs]:
         ) from error
 
 
+def _extension(value: str) -> tuple[str, str] | None:
+    if value and not re.fullmatch(r"[\w.-]+:\w+", value, re.ASCII):
+        raise ValueError("must name an open extension and a property in it, such as com.contoso.bookings:bookingId")
+    name, _, property_ = value.partition(":")
+    return (name, property_) if value else None
+
+
 def _keep(value: str) -> bool:
     if value not in ("delete", "keep"):
         raise ValueError("must be delete or keep")
@@ -262,6 +269,10 @@ class Settings:
 
     masked_subject: str = _setting("SYNC_MASK_SUBJECT", _optional, "Booking")
     """The subject of an event that SYNC_MASK hides."""
+
+    extension: tuple[str, str] | None = _setting("SYNC_ADOPT_EXTENSION", _extension, "")
+    """Where an older program has left the booking's id in its events: an open extension and a property in it, such as
+    com.contoso.bookings:bookingId. Looked for while the table is new, then such events are taken over."""
 
     deletions: Limits = _setting("SYNC_DELETION_BUDGET", _limits, "20, 20%, 200")
     """How many events may go within an hour before an administrator has to approve it: of one calendar more than the

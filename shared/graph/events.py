@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -62,7 +62,11 @@ class GraphEvents:
             f"singleValueExtendedProperties/Any(ep: ep/id eq '{MARKER_PROPERTY}' and startswith(ep/value,'{prefix}'))"
         )
         query = {"$filter": condition, "$expand": EXPAND_MARKER, "$select": SELECT, "$top": "50"}
-        found: list[Event] = []
+        return [event_of(mailbox, value, self._style) for value in await self.search(mailbox, query)]
+
+    async def search(self, mailbox: MailboxId, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """All events that are found, page by page."""
+        found: list[dict[str, Any]] = []
         path = f"{_events(mailbox)}?{urlencode(query, quote_via=quote)}"
         while path:
             page = await self._call("GET", mailbox, path)
@@ -70,7 +74,7 @@ class GraphEvents:
             if not isinstance(body, dict) or "value" not in body:
                 # Taken for "no events", this could double one.
                 raise UnavailableError("Graph answered a search without a list")
-            found += [event_of(mailbox, value, self._style) for value in body["value"]]
+            found += body["value"]
             path = without_host(body.get("@odata.nextLink", ""))
         return found
 
@@ -122,6 +126,11 @@ class GraphEvents:
         path, is_urgent = _event(event.mailbox, event.id), self._is_soon(content)
         answer = await self._call("PATCH", event.mailbox, path, body, event.etag, is_urgent=is_urgent)
         return self._event_of(event.mailbox, answer)
+
+    async def write(self, event: Event, body: dict[str, Any]) -> Event:
+        """Write what stands in `body` if the event is still as it was read. Raises `PreconditionError`, `GoneError`."""
+        path = _event(event.mailbox, event.id)
+        return self._event_of(event.mailbox, await self._call("PATCH", event.mailbox, path, body, event.etag))
 
     async def delete_event(self, mailbox: MailboxId, event: EventId, etag: str) -> None:
         """Delete the event if it still has `etag`; one that is gone counts as deleted."""

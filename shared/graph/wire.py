@@ -104,11 +104,24 @@ def _read(value: dict[str, str]) -> datetime:
     return datetime.fromisoformat(value["dateTime"][:26]).replace(tzinfo=UTC)
 
 
+def marking(event: Event, marker: Marker) -> dict[str, Any]:
+    """The body of an update that gives a marker to an event which existed before it."""
+    return {
+        "singleValueExtendedProperties": [{"id": MARKER_PROPERTY, "value": marker.text_in(event.mailbox, event.id)}]
+    }
+
+
 def _own_marker(mailbox: MailboxId, value: dict[str, Any]) -> Marker | None:
-    """The marker, unless the event is a person's copy: a copy lacks the `transactionId` of its marker (R9)."""
+    """The marker, unless the event is a person's copy (R9).
+
+    A copy lacks the `transactionId` of its marker; in an event that was adopted, the marker names the event's own id.
+    """
     for item in value.get("singleValueExtendedProperties") or ():
         if item.get("id", "").lower() == MARKER_PROPERTY.lower():
-            marker = Marker.parse(item.get("value") or "")
-            created_by = str(value.get("transactionId") or "").lower()
-            return marker if marker is not None and created_by == marker.transaction_id(mailbox) else None
+            text = item.get("value") or ""
+            if (marker := Marker.parse(text)) is not None:
+                created_by = str(value.get("transactionId") or "").lower()
+                return marker if created_by == marker.transaction_id(mailbox) else None
+            marker = Marker.parse(text.rpartition(".")[0])
+            return marker if marker is not None and text == marker.text_in(mailbox, EventId(value["id"])) else None
     return None

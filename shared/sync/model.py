@@ -190,6 +190,10 @@ class Marker:
                 return cls(organization=organization, booking=BookingId(booking), generation=int(generation))
         return None
 
+    def text_in(self, mailbox: MailboxId, event: EventId) -> str:
+        """The marker as it stands in an event that existed before it: good in this event only, not in a copy (R9)."""
+        return f"{self.text}.{uuid.uuid5(_TRANSACTIONS, f'{self.text}@{mailbox}/{event}').hex}"
+
     def transaction_id(self, mailbox: MailboxId) -> str:
         """The idempotency key of the create: the same for every repetition, another one in every mailbox (R2)."""
         return str(uuid.uuid5(_TRANSACTIONS, f"{self.text}@{mailbox}"))

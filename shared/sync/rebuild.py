@@ -8,8 +8,9 @@ under way, the older one is handed over. Only then the shards get their epochs, 
 If any event was found, the mailboxes are searched a second time when every create must have ended that may have been
 under way while the table was lost. A new installation finds none and does not wait.
 
-Nothing here writes to a calendar. What is restored has no base: Dataverse wins, and nothing is cancelled. How far it
-has come is stored, so a rebuild of thousands of mailboxes survives a crash and needs no more than slices of time.
+Nothing here writes to a calendar, except that events of an older program are marked where that is wanted
+(`shared.sync.adopt`). What is restored has no base: Dataverse wins, and nothing is cancelled. How far it has come is
+stored, so a rebuild of thousands of mailboxes survives a crash and needs no more than slices of time.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from shared.errors import MailboxGoneError, PreconditionError, RefusedError, TransientError
+from shared.sync.adopt import Adoption
 from shared.sync.facts import CREATE_TIME
 from shared.sync.marks import hand_over
 from shared.sync.model import Base, Claim, Event, Link, MailboxId, Mark, Marker, Shard, all_shards, shard_of
@@ -101,14 +103,16 @@ class Rebuild:
         clock: Clock,
         organization: str,
         shards: int,
+        adoption: Adoption | None,
     ) -> None:
-        """Take the ports; only markers of `organization` are ours (R9)."""
+        """Take the ports; only markers of `organization` are ours (R9), and what `adoption` makes ours."""
         self._bookings = bookings
         self._events = events
         self._store = store
         self._clock = clock
         self._prefix = Marker.prefix(organization)
         self._shards = shards
+        self._adoption = adoption
 
     async def go_on(self, worker: str) -> frozenset[Shard]:
         """Work on the rebuild for at most a slice; gives the shards to wake, all of them once it is done.
@@ -158,7 +162,7 @@ class Rebuild:
 
         async def one(mailbox: MailboxId) -> Searched:
             async with gate:
-                return await self._restore(mailbox, progress) if self._clock.now() < end else Searched.LATER
+                return await self._restore(mailbox, progress, end) if self._clock.now() < end else Searched.LATER
 
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one(mailbox)) for mailbox in mailboxes]
@@ -168,10 +172,10 @@ class Rebuild:
         is_denied = Searched.DENIED in results and Searched.DONE not in results and not progress.searched
         return Searched.LATER not in results and not is_denied
 
-    async def _restore(self, mailbox: MailboxId, progress: Progress) -> Searched:
+    async def _restore(self, mailbox: MailboxId, progress: Progress, end: datetime) -> Searched:
         """Search one mailbox and restore its links, unless another worker has ended the rebuild."""
         try:
-            links = [self._link(event, marker) for marker, event in (await self._ours(mailbox)).items()]
+            links = [self._link(event, marker) for marker, event in (await self._ours(mailbox, end)).items()]
             await self._store.restore(shard_of(mailbox, self._shards), links)
             await self._store.note_searched(mailbox, is_second=progress.is_second)
         except RefusedError as error:
@@ -184,10 +188,13 @@ class Rebuild:
             return Searched.OVERTAKEN
         return Searched.DONE
 
-    async def _ours(self, mailbox: MailboxId) -> dict[Marker, Event]:
-        """Our events in one mailbox; one that does not exist holds none."""
+    async def _ours(self, mailbox: MailboxId, end: datetime) -> dict[Marker, Event]:
+        """Our events in one mailbox, with what is made ours until `end`; one that does not exist holds none."""
         try:
             found = await self._events.find_events(mailbox, self._prefix)
+            if self._adoption is not None:
+                adopted = await self._adoption.adopt(mailbox, found, end)
+                found = [*found, *adopted]
         except MailboxGoneError as error:
             log.info("mailbox %s does not exist: %s", mailbox, error)
             return {}

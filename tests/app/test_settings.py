@@ -75,6 +75,8 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         ("SYNC_STATUS_CATEGORIES", "working=Working"),
         ("SYNC_STATUS_CATEGORIES", "in_progress"),
         ("SYNC_TIME_ZONE", "Mars/Olympus"),
+        ("SYNC_ADOPT_EXTENSION", "com.contoso.bookings"),
+        ("SYNC_ADOPT_EXTENSION", "com.contoso.bookings:id' or 'a' eq 'a"),
         ("SYNC_MAILBOXES", f"{GUID}=room-1@contoso.test"),
         ("SYNC_MAILBOXES", GUID),
         ("SYNC_SHOW_AS", "comitted=busy"),
