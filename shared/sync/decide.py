@@ -34,7 +34,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     """
     facts = Facts(snapshot, policy)
     plan = next(row for row in TABLE if row.applies(facts)).plan(facts)
-    leftovers = tuple(DeleteEvent(link=link) for link in facts.stale)
+    going = [action.link for action in plan.actions if isinstance(action, DeleteEvent)]
+    leftovers = tuple(DeleteEvent(link=link) for link in facts.stale if link not in going)
     if not leftovers:
         return plan
     outcome = Outcome.APPLIED if plan.outcome is Outcome.SKIPPED else plan.outcome
@@ -58,15 +59,14 @@ _ENDS = frozenset({Reason.DELETED, Reason.CANCELED})
 
 
 def _remove(reason: Reason) -> Callable[[Facts], Plan]:
-    """The event has to go, wherever it is; where there is none, the plan says why none is made."""
+    """Every event of the booking has to go, wherever it is; where there is none, the plan says why none is made."""
 
     def plan(facts: Facts) -> Plan:
         claim = facts.seen.claim if facts.seen.claim is not None and facts.seen.claim.is_live else None
-        if facts.link is None and claim is not None and not facts.owns(claim.mailbox):
-            return Plan(reason=reason, outcome=Outcome.FORWARDED, actions=(Forward(mailbox=claim.mailbox),))
-        actions: list[Action] = []
-        if facts.link is not None:
-            actions.append(DeleteEvent(link=facts.link))
+        actions: list[Action] = [DeleteEvent(link=link) for link in facts.seen.links]
+        if claim is not None and not facts.owns(claim.mailbox):
+            actions.append(Forward(mailbox=claim.mailbox))
+            return Plan(reason=reason, outcome=Outcome.FORWARDED, actions=tuple(actions))
         detail = facts.seen.booking.resource.obstacle if facts.seen.booking is not None else ""
         outcome = Outcome.APPLIED if actions or claim is not None else Outcome.SKIPPED
         if claim is not None or reason in _ENDS:

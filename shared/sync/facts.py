@@ -155,8 +155,12 @@ class Facts:
     @cached_property
     def link(self) -> Link | None:
         """The link here that stands for the booking's present event, confirmed or still an intent."""
-        newest = max(self.seen.links, key=lambda link: link.generation, default=None)
         claim = self.seen.claim
+        newest = max(
+            (link for link in self.seen.links if not self._came_to_nothing(link)),
+            key=lambda link: link.generation,
+            default=None,
+        )
         if newest is None or claim is None or newest.generation > claim.generation:
             return newest
         return (
@@ -164,6 +168,12 @@ class Facts:
             if claim.is_live and (claim.generation, claim.mailbox) == (newest.generation, newest.mailbox)
             else None
         )
+
+    def _came_to_nothing(self, link: Link) -> bool:
+        """Whether an intent has not taken the claim, so that no event was made, and its booking has gone elsewhere."""
+        claim, row = self.seen.claim, self.seen.booking
+        is_unclaimed = link.event is None and (claim is None or link.generation > claim.generation)
+        return is_unclaimed and row is not None and row.resource.mailbox != link.mailbox
 
     @cached_property
     def under_way_until(self) -> datetime | None:
@@ -182,20 +192,22 @@ class Facts:
         """The links here whose events have to go because the claim has moved on (R10).
 
         A confirmed one goes when the new holder says so with a hand-over, not earlier. An intent that lost its claim
-        goes at once, and so does what a removal left behind that came as far as the tombstone. None goes while a create
-        may be under way.
+        or never took it goes at once, and so does what a removal left behind that came as far as the tombstone. None
+        goes while a create may be under way.
         """
-        claim = self.seen.claim
-        if claim is None or self.under_way_until is not None:
+        if self.under_way_until is not None:
             return ()
+        claim = self.seen.claim
         told = max((mark.generation for mark in self.seen.marks if mark.cause is Cause.HANDED_OVER), default=0)
-        return tuple(
-            link
-            for link in self.seen.links
-            if link is not self.link
-            and link.generation <= claim.generation
-            and (link.event is None or not claim.is_live or link.generation < min(told, claim.generation))
-        )
+
+        def is_over(link: Link) -> bool:
+            if self._came_to_nothing(link):
+                return True
+            if claim is None or link is self.link or link.generation > claim.generation:
+                return False
+            return link.event is None or not claim.is_live or link.generation < min(told, claim.generation)
+
+        return tuple(link for link in self.seen.links if is_over(link))
 
     @cached_property
     def holder(self) -> MailboxId | None:
