@@ -20,6 +20,9 @@ LONGEST_WAIT = 60.0
 type Seed = Callable[[str], None]
 """Fills the empty cloud with the named organisation. Raises `ValueError` when it cannot."""
 
+type Signal = Callable[[str, str | None], int]
+"""Lets an event of the lifecycle happen to one subscription, or to all; gives their number. Raises `ValueError`."""
+
 type Repeat = Callable[[str, int], int]
 """Sends all webhook posts again, in an order and by a seed; gives their number. Raises `ValueError` for the order."""
 
@@ -27,9 +30,23 @@ type Repeat = Callable[[str, int], int]
 class Control:
     """Answers the control plane's operations; wrong input gets a 400 with `{"error": ...}` saying what is wrong."""
 
-    def __init__(self, cloud: Cloud, *, seed: Seed, repeat: Repeat, reset: Callable[[], None] | None = None) -> None:
-        """Steer `cloud`; `reset` forgets everything, and is `cloud.reset` unless there is more to forget."""
+    def __init__(
+        self,
+        cloud: Cloud,
+        *,
+        seed: Seed,
+        repeat: Repeat,
+        notifications: Callable[[], Json],
+        signal: Signal,
+        reset: Callable[[], None] | None = None,
+    ) -> None:
+        """Steer `cloud`; `reset` forgets everything, and is `cloud.reset` unless there is more to forget.
+
+        `notifications` says who is subscribed to what, and which posts wait.
+        """
         self._cloud = cloud
+        self._notifications = notifications
+        self._signal = signal
         self._seed = seed
         self._repeat = repeat
         self._reset = reset or cloud.reset
@@ -42,6 +59,8 @@ class Control:
                 Route("POST", "/faults", self._post_faults),
                 Route("DELETE", "/faults", self._delete_faults),
                 Route("POST", "/posts", self._post_posts),
+                Route("GET", "/notifications", self._get_notifications),
+                Route("POST", "/notifications", self._post_notifications),
                 Route("GET", "/requests", self._get_requests),
                 Route("DELETE", "/requests", self._delete_requests),
                 Route("GET", "/clock", self._get_clock),
@@ -102,6 +121,21 @@ class Control:
         if type(seed) is not int:
             raise ValueError("'seed' must be a whole number")
         return Response.of_json(202, {"posts": self._repeat(order, seed)})
+
+    async def _get_notifications(self, _request: Request) -> Response:
+        """Who is subscribed to what, how many posts wait, are on their way or are held, and how receivers behave."""
+        return Response.of_json(200, self._notifications())
+
+    async def _post_notifications(self, request: Request) -> Response:
+        """Let something happen to subscriptions: `{"event": "subscriptionRemoved", "subscription": null}` (= to all).
+
+        Answers to how many it has happened; their owners are being told.
+        """
+        wanted = _object(request, {"event", "subscription"})
+        event, subscription = wanted.get("event"), wanted.get("subscription")
+        if not isinstance(event, str) or not isinstance(subscription, str | None):
+            raise ValueError("'event' must be a string, and 'subscription' one or null")
+        return Response.of_json(202, {"subscriptions": self._signal(event, subscription)})
 
     async def _get_requests(self, request: Request) -> Response:
         """The calls after number `after` by application `app`; waits up to `wait` seconds for an answered one."""

@@ -48,12 +48,11 @@ class _Waiting[T]:
 class Outbox[T](ABC):
     """The posts of one service. What a post is and how it is delivered, subclasses say."""
 
-    def __init__(self, cloud: Cloud, service: str, delivery: Delivery, *effects: str) -> None:
-        """Send in the name of `service`; `effects` are faults that `deliver` itself carries out."""
+    def __init__(self, cloud: Cloud, service: str, delivery: Delivery) -> None:
+        """Send in the name of `service`."""
         self.delivery = delivery
         self._cloud = cloud
         self._service = service
-        self._effects = (*ON_THE_WAY, *effects)
         self._ready: deque[_Waiting[T]] = deque()
         self._later: list[tuple[datetime, int, _Waiting[T]]] = []
         self._held: list[_Waiting[T]] = []
@@ -61,7 +60,7 @@ class Outbox[T](ABC):
         self._claims = 0
         self._under_way: set[asyncio.Task[None]] = set()
         self._alarms: dict[asyncio.Task[None], datetime] = {}
-        cloud.faults.declare(*DIVERTING, *self._effects)
+        cloud.faults.declare(*DIVERTING, *ON_THE_WAY)
 
     @abstractmethod
     def address(self, post: T) -> tuple[str, str]:
@@ -70,6 +69,10 @@ class Outbox[T](ABC):
     @abstractmethod
     async def deliver(self, post: T, rule: Rule | None) -> None:
         """Send `post`, under the fault `rule` if there is one; what cannot be delivered may be put in again."""
+
+    def effects(self, post: T) -> tuple[str, ...]:  # noqa: ARG002 - for subclasses
+        """The faults that `deliver` carries out for `post`."""
+        return ON_THE_WAY
 
     @property
     def counts(self) -> dict[str, int]:
@@ -203,7 +206,9 @@ class Outbox[T](ABC):
 
     def _fault(self, waiting: _Waiting[T]) -> Rule | None:
         """The rule about this post's way; those that only divert it see a post once."""
-        effects = (*DIVERTING, *self._effects) if waiting.may_be_diverted else self._effects
+        effects = self.effects(waiting.post)
+        if waiting.may_be_diverted:
+            effects = (*DIVERTING, *effects)
         path, app = self.address(waiting.post)
         now = self._cloud.clock.now()
         probe = Call(number=0, at=now, service=self._service, method="POST", path=path, app=app)

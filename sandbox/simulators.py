@@ -64,7 +64,14 @@ class Simulators:
         self.dataverse = Dataverse(self.cloud, self.directory, self.entra.tokens)
         self.keyvault = KeyVault(self.cloud, self.entra.tokens, self.directory.tenant_id)
         self.identity = ManagedIdentity(self.cloud, self.entra.tokens)
-        self.control = Control(self.cloud, seed=self.seed, repeat=self.dataverse.webhooks.repeat, reset=self.reset)
+        self.control = Control(
+            self.cloud,
+            seed=self.seed,
+            repeat=self.dataverse.webhooks.repeat,
+            notifications=self.graph.notifications.overview,
+            signal=self.graph.notifications.signal,
+            reset=self.reset,
+        )
         for service in (self.entra, self.graph, self.dataverse, self.keyvault, self.identity):
             self.cloud.add(service)
         self.cloud.settings.begin_with(LATENCY)

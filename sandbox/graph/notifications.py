@@ -10,7 +10,8 @@ Unverified: the first interval, when the repetitions of one change come, that no
 moment share a post and how many fit into one, and that a notification shows the version right after its change.
 
 The service is called `notification`: `sandbox.outbox` has its faults, the settings `notification.*` say how posts
-travel.
+travel. Faults of its own hit a post with changes: `remove_subscription` (its subscriptions end, nothing is sent),
+`missed` (nothing is sent, and the owners are told so), `require_reauthorization` (the owners are challenged).
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from math import ceil
 
 from sandbox.cloud import Cloud
 from sandbox.delivery import Delivery
+from sandbox.directory import Directory
 from sandbox.faults import Rule
 from sandbox.graph.endpoints import Endpoint, Pace, is_later
+from sandbox.graph.lifecycle import Event, Lifecycle
 from sandbox.graph.state import Change, ChangeKind, Mailbox
 from sandbox.graph.subscriptions import Subscription, Subscriptions
+from sandbox.graph.told import SPELLINGS, Item, Notification, Signal
 from sandbox.http import Json, Request, Response
 from sandbox.outbox import Outbox, Parcel
 from sandbox.settings import Setting, count, seconds
@@ -37,15 +41,12 @@ SERVICE = "notification"
 PER_CHANGE, SPREAD, GATHER = "notification.per_change", "notification.spread_seconds", "notification.gather_seconds"
 SLOW_DELAY, LEAST_ANSWERS = "notification.slow_delay_seconds", "notification.least_answers"
 SPELLING = "notification.resource"
-SPELLINGS = {
-    "plain": "Users/{user}/Events/{event}",
-    "keyed": "Users('{user}')/events('{event}')",
-    "tenant": "users/{user}@{tenant}/events/{event}",
-}
-"""How the docs write a resource: for Outlook, for Outlook with resource data, and in the guide to webhooks."""
 ANY = "any"
-CHANGE, VALIDATING = "change", "validation"
+CHANGE, LIFECYCLE, VALIDATING = "change", "lifecycle", "validation"
 """What the log calls a post."""
+REMOVE, MISS, CHALLENGE = "remove_subscription", "missed", "require_reauthorization"
+SIGNALS = {REMOVE: Event.REMOVED, MISS: Event.MISSED, CHALLENGE: Event.REAUTHORIZE}
+"""Faults, and what they have the owners told."""
 SETTINGS = {
     PER_CHANGE: Setting(
         default=[2, 4],
@@ -78,61 +79,109 @@ VALIDATION = "Validation: Testing client application reachability for subscripti
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
-    """One change, told to one subscriber as `kind`."""
+class Place:
+    """Where a post goes, when it is to go first, and whether it is about changes or about subscriptions."""
 
-    subscription: Subscription
-    kind: ChangeKind
-    change: Change
-    resource: str
+    url: str
+    due_at: datetime
+    kind: str
 
 
 @dataclass(slots=True, kw_only=True)
 class Post:
-    """What goes to `url` in one request; `due_at` is when it was to go, `since` when that was tried first."""
+    """What goes in one request; `since` is when that was tried first."""
 
-    url: str
-    due_at: datetime
-    items: list[Notification] = field(default_factory=list)
+    place: Place
+    items: list[Item]
     since: datetime | None = None
     attempts: int = 0
 
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """Whose post it is."""
+        return list({item.subscription.id: item.subscription for item in self.items}.values())
+
 
 class Notifications(Outbox[Post]):
-    """Tells subscribers of changes, as a listener of the mailboxes."""
+    """Tells subscribers of changes, as a listener of the mailboxes, and of what becomes of their subscriptions."""
 
-    def __init__(self, cloud: Cloud, tenant_id: str, subscriptions: Subscriptions) -> None:
+    def __init__(self, cloud: Cloud, directory: Directory, subscriptions: Subscriptions) -> None:
         """Tell those who are in `subscriptions`; the settings are declared to `cloud`."""
         waits = "a notification waits before it goes"
         super().__init__(cloud, SERVICE, Delivery(cloud.settings, SERVICE, waits=waits, in_flight=8))
-        self._tenant_id = tenant_id
+        self._tenant_id = directory.tenant_id
         self._subscriptions = subscriptions
         self._endpoints = defaultdict[str, Endpoint](Endpoint)
-        self._gathering: dict[tuple[str, datetime], Post] = {}
+        self._gathering: dict[Place, Post] = {}
+        self.lifecycle = Lifecycle(cloud, directory, subscriptions, self._tell_owner)
         cloud.settings.declare(SETTINGS)
+        cloud.faults.declare(*SIGNALS)
 
     def reset(self) -> None:
         """Forget what waits, what is on its way, and how receivers behaved."""
         super().reset()
+        self.lifecycle.reset()
         self._endpoints.clear()
         self._gathering.clear()
 
+    async def close(self) -> None:
+        """Stop; what waits is never sent."""
+        await self.lifecycle.close()
+        await super().close()
+
     def tell(self, mailbox: Mailbox, change: Change) -> None:
         """Notify the subscribers of `mailbox` of `change`."""
+        settings, chance = self._cloud.settings, self._cloud.random
         for subscription in self._subscriptions.of_mailbox(mailbox.account.id, change.at):
             pace = self._pace(subscription.notification_url)
             if pace is Pace.DROP:
+                self.lifecycle.miss(subscription)
                 continue
-            settings = self._cloud.settings
-            times = self._cloud.random.randint(*settings[PER_CHANGE])
             first = change.at + self.delivery.delay
             if pace is Pace.SLOW:
                 first += timedelta(seconds=settings[SLOW_DELAY])
-            for number in range(times):
-                later = self._cloud.random.uniform(0, settings[SPREAD]) if number else 0.0
+            for number in range(chance.randint(*settings[PER_CHANGE])):
+                later = chance.uniform(0, settings[SPREAD]) if number else 0.0
                 kind = ChangeKind.UPDATED if number else change.kind
+                spelling = chance.choice(list(SPELLINGS)) if settings[SPELLING] == ANY else settings[SPELLING]
                 if kind in subscription.kinds:
-                    self._gather(self._notification(subscription, kind, change), first + timedelta(seconds=later))
+                    item = Notification(subscription=subscription, kind=kind, change=change, spelling=spelling)
+                    self._gather(item, subscription.notification_url, first + timedelta(seconds=later), CHANGE)
+
+    def signal(self, event: str, subscription_id: str | None = None) -> int:
+        """Let an event of the lifecycle happen to one subscription, or to all; returns to how many.
+
+        Raises `ValueError` for another event, and for a subscription that does not exist.
+        """
+        if event not in list(Event):
+            raise ValueError(f"'event' must be one of: {', '.join(Event)}")
+        now = self._cloud.clock.now()
+        found = self._subscriptions.all(now)
+        if subscription_id is not None:
+            found = [one for one in found if one.id == subscription_id]
+            if not found:
+                raise ValueError(f"there is no subscription '{subscription_id}'")
+        for subscription in found:
+            self.lifecycle.signal(subscription, Event(event))
+        return len(found)
+
+    def overview(self) -> dict[str, Json]:
+        """What is subscribed, which posts wait, and what the receivers are taken for; nothing secret."""
+        subscriptions = [
+            {
+                "id": one.id,
+                "app": one.app,
+                "mailbox": one.mailbox,
+                "resource": one.resource,
+                "changeType": one.change_type,
+                "expirationDateTime": one.expires.isoformat(),
+                "authorized": self.lifecycle.is_authorized(one),
+                "lifecycle": one.lifecycle_url is not None,
+            }
+            for one in self._subscriptions.all(self._cloud.clock.now())
+        ]
+        receivers = [{"url": url, "pace": self._pace(url)} for url in self._endpoints]
+        return {"subscriptions": subscriptions, "posts": self.counts, "receivers": receivers}
 
     async def validate(self, url: str, subscription: Subscription) -> str:
         """Ask the receiver at `url` to echo a token; what went wrong, empty when nothing did."""
@@ -154,21 +203,44 @@ class Notifications(Outbox[Post]):
         return ""
 
     def address(self, post: Post) -> tuple[str, str]:
-        """The path of the receiver, and the application of the first notification."""
-        return Request.of("POST", post.url).path, post.items[0].subscription.app
+        """The path of the receiver, and the application of the first item."""
+        return Request.of("POST", post.place.url).path, post.items[0].subscription.app
+
+    def effects(self, post: Post) -> tuple[str, ...]:
+        """The faults of posts, and for those with changes the ones about their subscriptions."""
+        return (*super().effects(post), *(SIGNALS if post.place.kind == CHANGE else ()))
 
     async def deliver(self, post: Post, rule: Rule | None) -> None:
-        """Try once; what is not taken is tried again later."""
-        now = self._cloud.clock.now()
-        if self._gathering.get((post.url, post.due_at)) is post:
-            del self._gathering[post.url, post.due_at]
-        post.items = [item for item in post.items if self._is_wanted(item, now)]
+        """Try once; what is not taken, and what may not be delivered yet, is tried again later."""
+        if self._gathering.get(post.place) is post:
+            del self._gathering[post.place]
+        post.since = post.since or self._cloud.clock.now()
+        post.items = self._deliverable(post)
         if not post.items:
             return
-        post.since = post.since or now
-        status = await self.attempt(self._parcel(post), rule)
-        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            self._try_later(post)
+        parcel = self._parcel(post)
+        if rule is not None and rule.do in SIGNALS:
+            for subscription in post.subscriptions:
+                self.lifecycle.signal(subscription, SIGNALS[rule.do])
+            if rule.do != CHALLENGE:
+                self.log(parcel, rule.do)
+                return
+        status = await self.attempt(parcel, rule)
+        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES or self._try_later(post):
+            return
+        if post.place.kind == CHANGE:
+            for subscription in post.subscriptions:
+                self.lifecycle.miss(subscription)
+
+    def _deliverable(self, post: Post) -> list[Item]:
+        """What may be told now; what waits for an authorisation becomes a post of its own."""
+        wanted = [item for item in post.items if self._is_wanted(item)]
+        if waiting := [item for item in wanted if not self._is_allowed(item)]:
+            later = replace(post, items=waiting)
+            for subscription in later.subscriptions:
+                self.lifecycle.hold_back(subscription)
+            self._try_later(later)
+        return [item for item in wanted if self._is_allowed(item)]
 
     async def send(self, parcel: Parcel, fault: str = "") -> Response:
         """One request; the endpoint is judged by how long it took to answer, unless it was not there at all."""
@@ -186,66 +258,52 @@ class Notifications(Outbox[Post]):
             return Pace.FAST
         return endpoint.pace(self._cloud.clock.now(), self._cloud.settings[LEAST_ANSWERS])
 
-    def _notification(self, subscription: Subscription, kind: ChangeKind, change: Change) -> Notification:
-        spelling = self._cloud.settings[SPELLING]
-        template = SPELLINGS[self._cloud.random.choice(list(SPELLINGS)) if spelling == ANY else spelling]
-        shown_id = change.event.id_for(immutable=subscription.immutable_ids)
-        resource = template.format(user=subscription.mailbox, event=shown_id, tenant=self._tenant_id)
-        return Notification(subscription=subscription, kind=kind, change=change, resource=resource)
+    def _tell_owner(self, subscription: Subscription, event: Event) -> None:
+        signal = Signal(subscription=subscription, event=event)
+        self._gather(signal, subscription.lifecycle_url or "", self._cloud.clock.now(), LIFECYCLE)
 
-    def _gather(self, item: Notification, due_at: datetime) -> None:
+    def _gather(self, item: Item, url: str, due_at: datetime, kind: str) -> None:
         """Put `item` into the post to its URL that goes at `due_at`, or into a new one."""
         if step := self._cloud.settings[GATHER]:
             due_at = datetime.fromtimestamp(ceil(due_at.timestamp() / step) * step, UTC)
-        url = item.subscription.notification_url
-        post = self._gathering.get((url, due_at))
+        place = Place(url=url, due_at=due_at, kind=kind)
+        post = self._gathering.get(place)
         if post is not None and len(post.items) < MOST_IN_POST:
             post.items.append(item)
             return
-        post = self._gathering[url, due_at] = Post(url=url, due_at=due_at, items=[item])
+        post = self._gathering[place] = Post(place=place, items=[item])
         self.put(post, due_at)
 
-    def _is_wanted(self, item: Notification, now: datetime) -> bool:
-        """Whether the subscription is still in force."""
-        return self._subscriptions.find(item.subscription.id, now) is item.subscription
+    def _is_wanted(self, item: Item) -> bool:
+        """Whether the subscription is still in force; that it is not has to be told."""
+        if isinstance(item, Signal) and item.event is Event.REMOVED:
+            return True
+        return self._subscriptions.find(item.subscription.id, self._cloud.clock.now()) is item.subscription
+
+    def _is_allowed(self, item: Item) -> bool:
+        """Whether the owner may be told now; about its subscription it always may."""
+        return isinstance(item, Signal) or self.lifecycle.is_authorized(item.subscription)
 
     def _parcel(self, post: Post) -> Parcel:
-        mailboxes = {item.subscription.mailbox for item in post.items}
-        body = {"value": [self._written(item) for item in post.items]}
+        mailboxes = {subscription.mailbox for subscription in post.subscriptions}
+        body = {"value": [item.written(self._tenant_id) for item in post.items]}
         return Parcel(
-            request=_request(post.url, "application/json; charset=utf-8", body=json.dumps(body).encode()),
+            request=_request(post.place.url, "application/json; charset=utf-8", body=json.dumps(body).encode()),
             seconds=ANSWER_LATER_WITHIN if post.attempts else ANSWER_WITHIN,
-            tags={"kind": CHANGE, "items": str(len(post.items))},
+            tags={"kind": post.place.kind, "items": str(len(post.items))},
             app=post.items[0].subscription.app,
             mailbox=mailboxes.pop() if len(mailboxes) == 1 else "",
         )
 
-    def _written(self, item: Notification) -> dict[str, Json]:
-        subscription, event = item.subscription, item.change.event
-        written: dict[str, Json] = {
-            "subscriptionId": subscription.id,
-            "subscriptionExpirationDateTime": subscription.expires.isoformat(),
-            "changeType": item.kind.value,
-            "resource": item.resource,
-            "resourceData": {
-                "@odata.type": "#Microsoft.Graph.Event",
-                "@odata.id": item.resource,
-                "@odata.etag": event.etag,
-                "id": event.id_for(immutable=subscription.immutable_ids),
-            },
-            "clientState": subscription.client_state,
-            "tenantId": self._tenant_id,
-        }
-        if subscription.client_state is None:
-            del written["clientState"]
-        return written
-
-    def _try_later(self, post: Post) -> None:
+    def _try_later(self, post: Post) -> bool:
+        """Whether there is time for another attempt; then it will be made."""
         now = self._cloud.clock.now()
         due_at = now + FIRST_RETRY * 2**post.attempts
         post.attempts += 1
-        if due_at - (post.since or now) <= GIVE_UP_AFTER:
-            self.put(post, due_at)
+        if due_at - (post.since or now) > GIVE_UP_AFTER:
+            return False
+        self.put(post, due_at)
+        return True
 
 
 def _request(url: str, content_type: str, *, token: str = "", body: bytes = b"") -> Request:

@@ -34,6 +34,7 @@ from sandbox.graph.errors import (
     subscription_too_long,
     unknown_property,
 )
+from sandbox.graph.lifecycle import READER
 from sandbox.graph.notifications import Notifications
 from sandbox.graph.odata import next_link, read_offset, read_options
 from sandbox.graph.operations import Context
@@ -51,7 +52,6 @@ SETTINGS = {
 }
 SHORTEST = timedelta(minutes=45)
 LONGEST_TEXT = 128
-READER = "Calendars.Read"
 TLS_VERSIONS = ("v1_0", "v1_1", "v1_2", "v1_3")
 PAGE = 100
 TYPE = "microsoft.graph.subscription"
@@ -137,6 +137,7 @@ class Subscribing:
             await self._validate(url, subscription)
         self._check_room(subscription, self._cloud.clock.now())
         self._subscriptions.add(subscription)
+        self._notifications.lifecycle.authorize(subscription)
         return _answer(context, subscription, HTTPStatus.CREATED)
 
     async def _list(self, context: Context) -> Response:
@@ -171,6 +172,7 @@ class Subscribing:
             found.notification_url = url
         if "expirationDateTime" in body:
             found.expires = _expiry(body, self._cloud.clock.now(), self._cloud.settings[LONGEST])
+        self._notifications.lifecycle.authorize(found)
         return _answer(context, found, HTTPStatus.OK)
 
     async def _delete(self, context: Context, subscription: str) -> Response:
@@ -181,7 +183,7 @@ class Subscribing:
     async def _reauthorize(self, context: Context, subscription: str) -> Response:
         """The owner shows that it may still read; the expiry stays (Graph docs, "subscription: reauthorize")."""
         read_options(context.request, frozenset())
-        self._own(context, subscription, "Update")
+        self._notifications.lifecycle.authorize(self._own(context, subscription, "Update"))
         return Response(status=HTTPStatus.NO_CONTENT)
 
     def _own(self, context: Context, subscription: str, operation: str) -> Subscription:

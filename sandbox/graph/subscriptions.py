@@ -14,7 +14,7 @@ class Subscription:
     """One subscription on all events of a mailbox; `app` is the client id of its owner.
 
     `resource` and `change_type` are as they were given; `mailbox` is the account's id. `creator` is the service
-    principal of the owner.
+    principal of the owner. Nothing is delivered after `authorized_until`, unless it is authorised again.
     """
 
     id: str
@@ -30,6 +30,7 @@ class Subscription:
     tls: str
     immutable_ids: bool
     includes_data: bool | None
+    authorized_until: datetime | None = None
 
     @property
     def kinds(self) -> frozenset[ChangeKind]:

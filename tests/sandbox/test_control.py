@@ -18,10 +18,17 @@ from tests.sandbox.apps import ALICE, App
 class Panel:
     """Calls the control plane as HTTP would."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, graph: Graph) -> None:
         self.seeded: list[str] = []
         self.repeated: list[tuple[str, int]] = []
-        self._control = Control(cloud, seed=self._seed, repeat=self._repeat)
+        notifications = graph.notifications
+        self._control = Control(
+            cloud,
+            seed=self._seed,
+            repeat=self._repeat,
+            notifications=notifications.overview,
+            signal=notifications.signal,
+        )
 
     def _seed(self, organization: str) -> None:
         if organization != "contoso":
@@ -42,7 +49,7 @@ class Panel:
 @pytest.fixture
 def panel(cloud: Cloud, graph: Graph) -> Panel:
     assert graph.name in cloud.services
-    return Panel(cloud)
+    return Panel(cloud, graph)
 
 
 async def test_health_names_the_services(panel: Panel) -> None:
@@ -142,6 +149,11 @@ async def test_settings_are_shown_and_changed(panel: Panel, cloud: Cloud) -> Non
         ("POST", "/faults", {"do": "drop", "path": 5}, "'path'"),
         ("POST", "/faults", {"do": "drop", "parts": 5}, "'parts'"),
         ("POST", "/faults", "drop", "JSON object"),
+        ("POST", "/notifications", {"event": "exploded"}, "'event'"),
+        ("POST", "/notifications", {"event": None}, "'event'"),
+        ("POST", "/notifications", {"event": "missed", "subscription": "x"}, "'x'"),
+        ("POST", "/notifications", {"event": "missed", "subscription": 5}, "'subscription'"),
+        ("POST", "/notifications", {"event": "missed", "colour": 5}, "colour"),
         ("POST", "/posts", {"order": "sideways"}, "'order'"),
         ("POST", "/posts", {"seed": "1"}, "'seed'"),
         ("POST", "/posts", {"times": 2}, "times"),
