@@ -30,6 +30,8 @@ KNOWN_FIELDS = frozenset({"client_id", "client_secret", "client_assertion", "cli
     "client-request-id",
     "return-client-request-id",
 }
+COMMON = "common"
+"""The name of all tenants together: their keys are the same."""
 TELEMETRY_PREFIXES = ("x-client-", "x-app-", "x-ms-lib-capability")
 
 
@@ -47,6 +49,8 @@ class Entra:
             [
                 Route("GET", "/{tenant}/v2.0/.well-known/openid-configuration", self._configuration),
                 Route("GET", "/{tenant}/discovery/v2.0/keys", self._keys),
+                Route("GET", "/{tenant}/.well-known/openid-configuration", self._configuration),
+                Route("GET", "/{tenant}/discovery/keys", self._keys),
                 Route("POST", "/{tenant}/oauth2/v2.0/token", self._token),
                 Route("GET", "/{tenant}/oauth2/v2.0/token", self._post_only),
             ]
@@ -67,7 +71,9 @@ class Entra:
         if found is None:
             raise errors.not_modelled(self._cloud, f"{request.method} {request.path}")
         tenant = found.values["tenant"]
-        if tenant.lower() not in (self._directory.tenant_id, DOMAIN):
+        is_discovery = found.route.handler in (self._configuration, self._keys)
+        known = (self._directory.tenant_id, DOMAIN, *((COMMON,) if is_discovery else ()))
+        if tenant.lower() not in known:
             raise errors.refuse(self._cloud, errors.TENANT_UNKNOWN, tenant=tenant)
         answer = await found.route.handler(request, call)
         return Response(
@@ -88,23 +94,27 @@ class Entra:
         """Nothing is remembered but what the directory holds: tokens stay good, as real ones do."""
 
     async def _configuration(self, request: Request, _call: Call) -> Response:
-        tenant = f"{request.base}/{self._directory.tenant_id}"
+        """The metadata of v2.0, and those of v1.0 with its issuer; of all tenants in common, too."""
+        is_common, version = request.segments[0].lower() == COMMON, "/v2.0" if "v2.0" in request.segments else ""
+        tenant_id = "{tenantid}" if is_common else self._directory.tenant_id
+        tenant = f"{request.base}/{COMMON if is_common else tenant_id}"
+        issuer = f"{request.base}/{tenant_id}/v2.0" if version else f"https://sts.windows.net/{tenant_id}/"
         return Response.of_json(
             200,
             {
-                "token_endpoint": f"{tenant}/oauth2/v2.0/token",
+                "token_endpoint": f"{tenant}/oauth2{version}/token",
                 "token_endpoint_auth_methods_supported": [
                     *("client_secret_post", "private_key_jwt", "client_secret_basic")
                 ],
-                "jwks_uri": f"{tenant}/discovery/v2.0/keys",
+                "jwks_uri": f"{tenant}/discovery{version}/keys",
                 "response_modes_supported": ["query", "fragment", "form_post"],
                 "subject_types_supported": ["pairwise"],
                 "id_token_signing_alg_values_supported": ["RS256"],
                 "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
                 "scopes_supported": ["openid", "profile", "email", "offline_access"],
-                "issuer": f"{tenant}/v2.0",
+                "issuer": issuer,
                 "request_uri_parameter_supported": False,
-                "authorization_endpoint": f"{tenant}/oauth2/v2.0/authorize",
+                "authorization_endpoint": f"{tenant}/oauth2{version}/authorize",
                 "tenant_region_scope": "EU",
                 "cloud_instance_name": "microsoftonline.com",
                 "cloud_graph_host_name": "graph.windows.net",

@@ -6,6 +6,9 @@ subscriptions; whatever is answered 2xx within 3 seconds is delivered, anything 
 for 4 hours, then with 10 seconds to answer; slow receivers see `sandbox.graph.endpoints`. Reported by users: a change
 is told two to four times, the first time as what it is and then as an update, a create included and a deletion, too.
 
+Notifications with data bring a token for each owner that proves where they come from ("Set up change notifications that
+include resource data").
+
 Unverified: the first interval, when the repetitions of one change come, that notifications which are due at the same
 moment share a post and how many fit into one, and that a notification shows the version right after its change.
 
@@ -26,13 +29,14 @@ from math import ceil
 
 from sandbox.cloud import Cloud
 from sandbox.delivery import Delivery
-from sandbox.directory import Directory
+from sandbox.directory import Application, Directory, known_id
+from sandbox.entra.tokens import Tokens
 from sandbox.faults import Rule
 from sandbox.graph.endpoints import Endpoint, Pace, is_later
 from sandbox.graph.lifecycle import Event, Lifecycle
 from sandbox.graph.state import Change, ChangeKind, Mailbox
 from sandbox.graph.subscriptions import Subscription, Subscriptions
-from sandbox.graph.told import SPELLINGS, Item, Notification, Signal
+from sandbox.graph.told import DOCUMENTED, SPELLINGS, Item, Notification, Signal
 from sandbox.http import Json, Request, Response
 from sandbox.outbox import Outbox, Parcel
 from sandbox.settings import Setting, count, seconds
@@ -63,12 +67,20 @@ SETTINGS = {
     SLOW_DELAY: seconds(600, "how much later notifications go to an endpoint that is slow"),
     LEAST_ANSWERS: count(100, "from how many answers in 10 minutes on an endpoint is judged"),
     SPELLING: Setting(
-        default="plain",
-        accepts=lambda value: isinstance(value, str) and value in (*SPELLINGS, ANY),
-        values=", ".join(f'"{name}"' for name in (*SPELLINGS, ANY)),
+        default=DOCUMENTED,
+        accepts=lambda value: isinstance(value, str) and value in (DOCUMENTED, *SPELLINGS, ANY),
+        values=", ".join(f'"{name}"' for name in (DOCUMENTED, *SPELLINGS, ANY)),
         meaning="how the resource of a notification is written",
     ),
 }
+PUBLISHER = Application(
+    client_id="0bf30f3b-4a52-48df-9a82-234910c4a086",
+    object_id=known_id("serviceprincipal", "Microsoft Graph Change Tracking"),
+    name="Microsoft Graph Change Tracking",
+    secrets=(),
+)
+"""Who sends notifications with data, as their validation tokens say; the sample there lives for eight hours."""
+TOKEN_LIFETIME = timedelta(seconds=29_100)
 MOST_PER_CHANGE = 10
 MOST_IN_POST = 100
 ANSWER_WITHIN, ANSWER_LATER_WITHIN = 3.0, 10.0
@@ -101,15 +113,23 @@ class Post:
         """Whose post it is."""
         return list({item.subscription.id: item.subscription for item in self.items}.values())
 
+    @property
+    def rich_apps(self) -> list[str]:
+        """The owners of notifications with data, each once."""
+        return list(
+            {item.subscription.app: None for item in self.items if isinstance(item, Notification) and item.rich}
+        )
+
 
 class Notifications(Outbox[Post]):
     """Tells subscribers of changes, as a listener of the mailboxes, and of what becomes of their subscriptions."""
 
-    def __init__(self, cloud: Cloud, directory: Directory, subscriptions: Subscriptions) -> None:
-        """Tell those who are in `subscriptions`; the settings are declared to `cloud`."""
+    def __init__(self, cloud: Cloud, directory: Directory, tokens: Tokens, subscriptions: Subscriptions) -> None:
+        """Tell those who are in `subscriptions`, with `tokens` to prove it; the settings are declared to `cloud`."""
         waits = "a notification waits before it goes"
         super().__init__(cloud, SERVICE, Delivery(cloud.settings, SERVICE, waits=waits, in_flight=8))
-        self._tenant_id = directory.tenant_id
+        self._directory = directory
+        self._tokens = tokens
         self._subscriptions = subscriptions
         self._endpoints = defaultdict[str, Endpoint](Endpoint)
         self._gathering: dict[Place, Post] = {}
@@ -145,7 +165,14 @@ class Notifications(Outbox[Post]):
                 kind = ChangeKind.UPDATED if number else change.kind
                 spelling = chance.choice(list(SPELLINGS)) if settings[SPELLING] == ANY else settings[SPELLING]
                 if kind in subscription.kinds:
-                    item = Notification(subscription=subscription, kind=kind, change=change, spelling=spelling)
+                    item = Notification(
+                        subscription=subscription,
+                        kind=kind,
+                        change=change,
+                        account=mailbox.account,
+                        spelling=spelling,
+                        rich=subscription.rich,
+                    )
                     self._gather(item, subscription.notification_url, first + timedelta(seconds=later), CHANGE)
 
     def signal(self, event: str, subscription_id: str | None = None) -> int:
@@ -177,6 +204,7 @@ class Notifications(Outbox[Post]):
                 "expirationDateTime": one.expires.isoformat(),
                 "authorized": self.lifecycle.is_authorized(one),
                 "lifecycle": one.lifecycle_url is not None,
+                "includeResourceData": one.rich is not None,
             }
             for one in self._subscriptions.all(self._cloud.clock.now())
         ]
@@ -286,7 +314,11 @@ class Notifications(Outbox[Post]):
 
     def _parcel(self, post: Post) -> Parcel:
         mailboxes = {subscription.mailbox for subscription in post.subscriptions}
-        body = {"value": [item.written(self._tenant_id) for item in post.items]}
+        body: dict[str, Json] = {
+            "value": [item.written(self._directory.tenant_id, self._cloud.random) for item in post.items]
+        }
+        if tokens := [self._tokens.issue(PUBLISHER, app, proof="2", lifetime=TOKEN_LIFETIME) for app in post.rich_apps]:
+            body["validationTokens"] = tokens
         return Parcel(
             request=_request(post.place.url, "application/json; charset=utf-8", body=json.dumps(body).encode()),
             seconds=ANSWER_LATER_WITHIN if post.attempts else ANSWER_WITHIN,

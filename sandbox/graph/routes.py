@@ -44,7 +44,7 @@ class Graph:
         tokens.resources[GRAPH_RESOURCE] = self.name
         self._throttle = throttle = Throttle(cloud, directory)
         self._subscriptions = subscriptions = Subscriptions()
-        self.notifications = Notifications(cloud, directory, subscriptions)
+        self.notifications = Notifications(cloud, directory, tokens, subscriptions)
         self.state.listeners.append(self.notifications.tell)
         subscribing = Subscribing(cloud, directory, self.state, subscriptions, self.notifications)
         outlook = (Calendars(cloud, directory, self.state), Delta(cloud, directory, self.state))

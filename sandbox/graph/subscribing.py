@@ -38,6 +38,7 @@ from sandbox.graph.lifecycle import READER
 from sandbox.graph.notifications import Notifications
 from sandbox.graph.odata import next_link, read_offset, read_options
 from sandbox.graph.operations import Context
+from sandbox.graph.rich import Rich, read_recipient, read_rich
 from sandbox.graph.state import Mailbox, State
 from sandbox.graph.subscriptions import Subscription, Subscriptions, read_kinds
 from sandbox.graph.times import read_instant, write_instant
@@ -46,7 +47,9 @@ from sandbox.http import Json, Response, Route
 from sandbox.settings import count, limit
 
 LONGEST, MOST = "graph.subscription_minutes", "graph.mailbox_subscriptions"
+LONGEST_RICH = "graph.rich_subscription_minutes"
 SETTINGS = {
+    LONGEST_RICH: count(1440, "the longest lifetime of a subscription on events with their data"),
     LONGEST: count(10_070, "the longest lifetime of a subscription on events"),
     MOST: limit(1000, "subscriptions of all applications on one mailbox"),
 }
@@ -55,17 +58,18 @@ LONGEST_TEXT = 128
 TLS_VERSIONS = ("v1_0", "v1_1", "v1_2", "v1_3")
 PAGE = 100
 TYPE = "microsoft.graph.subscription"
+CERTIFICATE = ("encryptionCertificate", "encryptionCertificateId")
 CREATABLE = frozenset(
     (
         *("changeType", "notificationUrl", "lifecycleNotificationUrl", "resource", "expirationDateTime"),
-        *("clientState", "latestSupportedTlsVersion", "includeResourceData"),
+        *("clientState", "latestSupportedTlsVersion", "includeResourceData", *CERTIFICATE),
     )
 )
-CHANGEABLE = frozenset({"expirationDateTime", "notificationUrl"})
+CHANGEABLE = frozenset({"expirationDateTime", "notificationUrl", *CERTIFICATE})
 OTHERS = frozenset(
     (
         *("id", "applicationId", "creatorId", "notificationQueryOptions", "notificationUrlAppId"),
-        *("notificationContentType", "encryptionCertificate", "encryptionCertificateId"),
+        "notificationContentType",
     )
 )
 _EVENTS = re.compile(r"/?users(?:/(?P<plain>[^/?()]+)|\('(?P<quoted>[^'/?]+)'\))/events", re.IGNORECASE)
@@ -112,8 +116,7 @@ class Subscribing:
         resource = _required(body, "resource")
         user = _watched(resource)
         _check_reader(context, "Create")
-        if body.get("includeResourceData"):
-            raise not_modelled("subscriptions with resource data")
+        rich = _rich(body, resource)
         mailbox = self._mailbox(user)
         context.call.mailbox = mailbox.account.id
         now = self._cloud.clock.now()
@@ -126,11 +129,12 @@ class Subscribing:
             change_type=_change_type(body),
             notification_url=_url(body, "notificationUrl"),
             lifecycle_url=_url(body, "lifecycleNotificationUrl") if body.get("lifecycleNotificationUrl") else None,
-            expires=_expiry(body, now, self._cloud.settings[LONGEST]),
+            expires=self._expiry(body, now, is_rich=rich is not None),
             client_state=_text(body, "clientState"),
             tls=_tls(body),
             immutable_ids=context.wishes.immutable_ids,
             includes_data=body.get("includeResourceData"),
+            rich=rich,
         )
         self._check_room(subscription, now)
         for url in filter(None, (subscription.notification_url, subscription.lifecycle_url)):
@@ -166,12 +170,17 @@ class Subscribing:
         body = _known(read_object(context.request), CHANGEABLE)
         if not body:
             raise invalid_subscription("There is nothing to update in the request body.")
+        if found.rich is None and set(CERTIFICATE) & set(body):
+            raise not_modelled("a certificate for a subscription without resource data")
+        rich, expires, url = found.rich, found.expires, found.notification_url
+        if rich is not None and set(CERTIFICATE) & set(body):
+            rich = replace(rich, recipient=read_recipient(body))
+        if "expirationDateTime" in body:
+            expires = self._expiry(body, self._cloud.clock.now(), is_rich=rich is not None)
         if "notificationUrl" in body:
             url = _url(body, "notificationUrl")
             await self._validate(url, found)
-            found.notification_url = url
-        if "expirationDateTime" in body:
-            found.expires = _expiry(body, self._cloud.clock.now(), self._cloud.settings[LONGEST])
+        found.rich, found.expires, found.notification_url = rich, expires, url
         self._notifications.lifecycle.authorize(found)
         return _answer(context, found, HTTPStatus.OK)
 
@@ -210,6 +219,13 @@ class Subscribing:
         if len(present) >= self._cloud.settings.limit(MOST):
             reason = f"The mailbox has reached the limit of {self._cloud.settings[MOST]} active subscriptions."
             raise extension_error(HTTPStatus.FORBIDDEN, "Create", reason)
+
+    def _expiry(self, body: Body, now: datetime, *, is_rich: bool) -> datetime:
+        """When the subscription ends. Raises `GraphError` when that is too late."""
+        asked, longest = _asked(body), self._cloud.settings[LONGEST_RICH if is_rich else LONGEST]
+        if asked - now > timedelta(minutes=longest):
+            raise subscription_too_long(longest)
+        return max(asked, now + SHORTEST)
 
     async def _validate(self, url: str, subscription: Subscription) -> None:
         """Raise `GraphError` unless the receiver at `url` echoes the token that it is sent."""
@@ -274,24 +290,31 @@ def _tls(body: Body) -> str:
     return str(value)
 
 
-def _expiry(body: Body, now: datetime, longest: int) -> datetime:
-    """When the subscription ends. Raises `GraphError` when that is too late."""
+def _rich(body: Body, resource: str) -> Rich | None:
+    """The data that are wanted with the notifications. Raises `GraphError`."""
+    wanted = body.get("includeResourceData")
+    if wanted is not None and not isinstance(wanted, bool):
+        raise invalid_subscription("The property 'includeResourceData' must be true or false.")
+    if wanted:
+        return read_rich(resource, body)
+    if "?" in resource or any(body.get(name) is not None for name in CERTIFICATE):
+        raise not_modelled("query options and certificates of a subscription without resource data")
+    return None
+
+
+def _asked(body: Body) -> datetime:
+    """When the subscription is to end. Raises `GraphError`."""
     value = _required(body, "expirationDateTime")
     try:
-        asked = read_instant(value)
+        return read_instant(value)
     except (ValueError, OverflowError):
         raise invalid_subscription(f"The value '{value}' of the property 'expirationDateTime' is no time.") from None
-    if asked - now > timedelta(minutes=longest):
-        raise subscription_too_long(longest)
-    return max(asked, now + SHORTEST)
 
 
 def _watched(resource: str) -> str:
     """The user whose events are to be watched. Raises `GraphError` for any other resource."""
-    path, _, query = resource.partition("?")
+    path = resource.partition("?")[0]
     if (found := _EVENTS.fullmatch(path)) is not None:
-        if query:
-            raise not_modelled("query options in the resource of a subscription without resource data")
         return str(found["plain"] or found["quoted"])
     if _ME.fullmatch(path):
         raise bad_request("/me request is only valid with delegated authentication flow.")
@@ -315,8 +338,8 @@ def _written(subscription: Subscription) -> dict[str, Json]:
         "creatorId": subscription.creator,
         "includeResourceData": subscription.includes_data,
         "latestSupportedTlsVersion": subscription.tls,
-        "encryptionCertificate": None,
-        "encryptionCertificateId": None,
+        "encryptionCertificate": subscription.rich.recipient.text if subscription.rich else None,
+        "encryptionCertificateId": subscription.rich.recipient.id if subscription.rich else None,
         "notificationUrlAppId": None,
     }
 

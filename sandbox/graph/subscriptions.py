@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
+from sandbox.graph.rich import Rich
 from sandbox.graph.state import ChangeKind
 
 
@@ -14,7 +15,8 @@ class Subscription:
     """One subscription on all events of a mailbox; `app` is the client id of its owner.
 
     `resource` and `change_type` are as they were given; `mailbox` is the account's id. `creator` is the service
-    principal of the owner. Nothing is delivered after `authorized_until`, unless it is authorised again.
+    principal of the owner. With `rich`, notifications bring data along. Nothing is delivered after `authorized_until`,
+    unless it is authorised again.
     """
 
     id: str
@@ -30,6 +32,7 @@ class Subscription:
     tls: str
     immutable_ids: bool
     includes_data: bool | None
+    rich: Rich | None = None
     authorized_until: datetime | None = None
 
     @property

@@ -315,6 +315,7 @@ async def test_the_overview_tells_what_is_subscribed_and_what_waits(
             "expirationDateTime": subscription["expirationDateTime"].replace("Z", "+00:00"),
             "authorized": False,
             "lifecycle": True,
+            "includeResourceData": False,
         }
     ]
     assert seen["posts"] == {"waiting": 1, "under_way": 0, "held": 0}

@@ -20,6 +20,9 @@ from sandbox.directory import known_id
 from sandbox.http import Request, Response
 from sandbox.server import MAX_BODY, Authority, HttpSender, Listener, open_listener
 from sandbox.simulators import Simulators
+from tests.sandbox.apps import App
+from tests.sandbox.receivers import echo
+from tests.sandbox.test_graph_subscriptions import subscribe
 
 
 class Mirror:
@@ -196,6 +199,34 @@ async def test_simulators_tell_where_they_are_and_can_be_reset(place: Path) -> N
         assert simulators.directory.applications == applications
         with pytest.raises(ValueError, match="fabrikam"):
             simulators.seed("fabrikam")
+
+
+class Subscriber(Mirror):
+    """Echoes validations, and takes everything else."""
+
+    async def handle(self, request: Request) -> Response:
+        self.seen.append(request)
+        token = dict(request.query).get("validationToken")
+        return Response(status=202) if token is None else echo(request)
+
+
+async def test_notifications_travel_by_https(place: Path) -> None:
+    async with Simulators(place) as simulators:
+        subscriber = Subscriber()
+        listener = await open_listener(subscriber, simulators._authority)
+        cloud, tokens = simulators.cloud, simulators.entra.tokens
+        app = App(cloud, tokens, simulators.directory.applications[known_id("application", "Booking Sync")])
+        cloud.settings.change({"notification.per_change": [1, 1]})
+        try:
+            url = f"{listener.base_url}/notifications?code=a%2Bb"
+            await subscribe(app, notificationUrl=url, resource="users/alice@contoso.test/events")
+            created = await app.create()
+            await simulators.graph.notifications.quiet()
+        finally:
+            await listener.close()
+        validation, post = subscriber.seen
+        assert validation.query[0] == post.query[0] == ("code", "a+b")
+        assert post.json()["value"][0]["resourceData"]["id"] == created["id"]
 
 
 async def get(
