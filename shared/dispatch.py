@@ -168,10 +168,10 @@ class Dispatcher:
             self._look_soon()
 
     async def _exchange(self, operations: Sequence[Operation]) -> Mapping[Operation, Outcome]:
-        """What became of each. Who is too late, or not wanted any more, stays behind at the last moment."""
+        """What became of each; at the last moment it shows who is too late."""
         now = self._clock.now()
         late: dict[Operation, Outcome] = {one: _too_late(one.request) for one in operations if one.is_late(now)}
-        on_board = [one for one in operations if one not in late and one in self._answers]
+        on_board = [operation for operation in operations if operation not in late]
         match [operation.request for operation in on_board]:
             case []:
                 return late

@@ -105,11 +105,11 @@ class Applier:
         """Intent, claim, POST, hand-over: in this order a crash leaves nothing that the next attempt cannot find."""
         intent, claim, event = action.intent, seen.claim, None
         for generation in range(action.generation, action.generation + MOST_GENERATIONS):
-            until = self._clock.now() + CREATE_TIME
-            if intent is None or intent.generation != generation:
-                intent = await self._note_intent(action, seen, generation, effects)
+            row = intent.row if intent is not None and intent.generation == generation else ""
+            intent = await self._note_intent(action, seen, generation, row, effects)
             claim = await self._take_claim(claim, intent)
             marker = Marker(organization=self._organization, booking=intent.booking, generation=generation)
+            until = intent.written_at + CREATE_TIME
             event = await self._post(action.mailbox, marker, action.content, until, effects)
             if event is not None:
                 break
@@ -125,8 +125,13 @@ class Applier:
             self._take_over(intent, event, effects)
         effects.done.append("create_event")
 
-    async def _note_intent(self, action: CreateEvent, seen: Snapshot, generation: int, effects: Effects) -> Link:
-        """The intent comes with a mark of its own: whoever settles the others, somebody will look at it."""
+    async def _note_intent(
+        self, action: CreateEvent, seen: Snapshot, generation: int, row: str, effects: Effects
+    ) -> Link:
+        """The intent comes with a mark of its own: whoever settles the others, somebody will look at it.
+
+        One that was noted before, as `row`, is noted anew, because others wait for each POST from its intent on.
+        """
         now = self._clock.now()
         intent = Link(
             booking=seen.booking_id,
@@ -135,6 +140,7 @@ class Applier:
             written_at=now,
             noted_by=seen.worker,
             predecessor=action.predecessor,
+            row=row,
         )
         look = look_again(intent.booking, now, now + CREATE_TIME)
         link, mark = await self._store.save_intent(seen.shard, intent, look)

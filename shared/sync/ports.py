@@ -139,9 +139,10 @@ class Store(Protocol):
         """The links of one booking in this shard."""
 
     async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
-        """Add the link of an event about to be created, together with a mark that looks after it should nobody confirm.
+        """Write the link of an event about to be created, and with it a mark that looks after it should nobody confirm.
 
-        Raises `PreconditionError` when there is one already, or when the table was emptied meanwhile (R2a).
+        Raises `PreconditionError` when its row is not as it was read (or absent), or when the table was emptied
+        meanwhile (R2a).
         """
 
     async def claim(self, booking: BookingId) -> Claim | None:

@@ -148,10 +148,11 @@ class TableStore:
         return tuple(link_of(row) for row in rows)
 
     async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
-        """Add the link of an event about to be created and the mark that looks after it, in a shard with an epoch."""
+        """Write the link of an event about to be created and the mark that looks after it, in a shard with an epoch."""
         values, mark = link_values(link), self._new_mark(look)
         epoch = Replace(EPOCH, {"shards": self._shards})
-        etag, *_ = await self._tables.transact(shard, [Insert(link_key(link), values), mark, epoch])
+        write = write_as_read(link_key(link), values, link.row)
+        etag, *_ = await self._tables.transact(shard, [write, mark, epoch])
         return link_of(Stored(link_key(link), values, etag)), replace(look, key=mark.row)
 
     async def claim(self, booking: BookingId) -> Claim | None:

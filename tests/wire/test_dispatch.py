@@ -162,6 +162,30 @@ def test_a_hot_mailbox_does_not_hold_up_the_rest() -> None:
     run(story())
 
 
+def test_many_operations_of_a_mailbox_wait_until_nothing_is_under_way_for_it() -> None:
+    async def story() -> None:
+        exchange = Exchange(seconds=lambda name: 3 if name == "m1/slow" else WRITE)
+        client = Client(exchange)
+        slow = asyncio.create_task(client.call("m1/slow"))
+        await asyncio.sleep(0.1)
+        await together(client, *(f"m1/{number}" for number in range(12)))
+        await slow
+        assert [(sent.at, len(sent.names)) for sent in exchange.sent] == [(0, 1), (3, 12)]
+        assert exchange.refused == 0
+
+    run(story())
+
+
+def test_every_mailbox_gets_its_turn() -> None:
+    async def story() -> None:
+        exchange = Exchange()
+        names = [f"{mailbox}/{number}" for mailbox in people(40) for number in range(3)]
+        assert await together(Client(exchange, most=1), *names) == names
+        assert len({name.partition("/")[0] for sent in exchange.sent[:2] for name in sent.names}) == 40
+
+    run(story())
+
+
 def test_many_hot_mailboxes_do_not_starve_the_others() -> None:
     async def story() -> None:
         exchange = Exchange()
@@ -242,6 +266,17 @@ def test_one_failure_inside_is_one_failure(status: int, code: str, error: type[E
         results = await together(Client(exchange), *names)
         assert isinstance(results.pop(3), error)
         assert results == [name for name in names if name != "m3/x"]
+
+    run(story())
+
+
+def test_r2_an_operation_skipped_because_of_another_is_unknown() -> None:
+    """None here depends on another, so something is wrong with the envelope's answer."""
+
+    async def story() -> None:
+        exchange = Exchange(spoil=spoilt("m1/x", 424, "FailedDependency"))
+        results = await together(Client(exchange), "m0/x", "m1/x", method="POST")
+        assert isinstance(results[1], OutcomeUnknownError)
 
     run(story())
 

@@ -29,7 +29,7 @@ ARRIVALS = st.lists(
     st.builds(
         Arrival,
         after=st.sampled_from([0, 0, 0, 0, 0.01, 0.2, 1]),
-        mailbox=st.one_of(st.just(0), st.integers(0, 12)),
+        mailbox=st.one_of(st.just(0), st.just(0), st.integers(0, 12)),
         method=st.sampled_from(["POST", "PATCH", "GET"]),
         is_urgent=st.sampled_from([False, False, False, True]),
         seconds=st.sampled_from([0.0, 0.1, 0.33, 0.33, 3]),
