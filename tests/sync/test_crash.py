@@ -26,6 +26,15 @@ async def cancel(_now: World, planner: Planner, booking: str) -> None:
     await planner.set_status(booking, "Canceled")
 
 
+async def keep_for_another_and_take_back(now: World, planner: Planner, booking: str) -> None:
+    """With a setting that keeps the events of canceled bookings."""
+    await planner.set_status(booking, "Canceled")
+    await now.dataverse.webhooks.quiet()
+    await planner.assign(booking, "bob")
+    await now.dataverse.webhooks.quiet()
+    await planner.set_status(booking, "Committed")
+
+
 async def delete(_now: World, planner: Planner, booking: str) -> None:
     await planner.delete(booking)
 
@@ -76,7 +85,8 @@ async def told(
     change: Change, crash_at: int | None, *, after_the_call: bool, shards: int = 8, takes_time: bool = False
 ) -> tuple[object, bool, World]:
     """Make one change with a crash at outside call number `crash_at`; the end, and whether it came to the crash."""
-    async with world(settings={"SYNC_SHARDS": str(shards)}) as now:
+    canceled = "keep" if change is keep_for_another_and_take_back else "delete"
+    async with world(settings={"SYNC_SHARDS": str(shards), "SYNC_CANCELED": canceled}) as now:
         if takes_time:
             now.cloud.settings.change({"graph.latency": "realistic", "dataverse.latency": "realistic"})
         planner = Planner(now)
@@ -100,7 +110,7 @@ async def told(
 @pytest.mark.parametrize("after_the_call", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
     "change",
-    [create, move, cancel, delete, assign, assign_and_back, assign_twice],
+    [create, move, cancel, keep_for_another_and_take_back, delete, assign, assign_and_back, assign_twice],
     ids=lambda change: change.__name__,
 )
 def test_r1_a_crash_at_any_outside_call(change: Change, *, after_the_call: bool) -> None:
