@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--from", type=int, default=0, dest="first", metavar="K", help="the first of them")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, metavar="P", help="how many to play in")
     parser.add_argument("--verbose", action="store_true", help="count what happened")
-    parser.add_argument("--script", type=Path, metavar="FILE", help="play this script, as printed for a failing seed")
+    parser.add_argument("--script", type=Path, metavar="FILE", help="play this script, and print every call")
     given = parser.parse_args(arguments)
     if given.script is not None:
         return _play_file(given.script)
@@ -80,7 +80,7 @@ def kind_of(violation: str) -> str:
 
 
 def _play_file(path: Path) -> int:
-    result = play(Script.parse(path.read_text()))
+    result = play(Script.parse(path.read_text()), show=print)
     for violation in result.violations:
         print(f"violates {violation}")
     print(f"{len(result.violations)} violations, trace {result.trace}")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import PurePath
 
+from sandbox.recorder import Call
 from tests.simulation.loop import StuckError, run
 from tests.simulation.lot import script_of
 from tests.simulation.rules import Rules
@@ -29,7 +31,6 @@ class Result:
     violations: tuple[str, ...]
     trace: str
     seen: Counter[str]
-    calls: int
 
 
 class _Defects(logging.Handler):
@@ -59,8 +60,8 @@ def _play_seed(seed: int) -> Result:
     return play(script_of(seed))
 
 
-def play(script: Script) -> Result:
-    """Play `script` on a virtual loop of its own."""
+def play(script: Script, show: Callable[[str], None] = lambda _: None) -> Result:
+    """Play `script` on a virtual loop of its own; `show` gets every call, a line each, once it is over."""
     log = logging.getLogger("shared")
     level, propagates = log.level, log.propagate
     defects: list[str] = []
@@ -69,14 +70,14 @@ def play(script: Script) -> Result:
     log.setLevel(logging.ERROR)
     log.propagate = False
     try:
-        return run(_play(script, defects))
+        return run(_play(script, defects, show))
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
         log.propagate = propagates
 
 
-async def _play(script: Script, defects: list[str]) -> Result:
+async def _play(script: Script, defects: list[str], show: Callable[[str], None]) -> Result:
     stage = Stage(script.config)
     rules = Rules(stage)
     now = Play(stage, rules)
@@ -96,15 +97,15 @@ async def _play(script: Script, defects: list[str]) -> Result:
         await stage.close()
     for reason, outcome in stage.journal():
         stage.seen[f"journal {reason} {outcome}"] += 1
-    calls = stage.cloud.recorder.calls
-    return Result((*rules.violations, *stage.defects, *defects), _trace(stage), stage.seen, len(calls))
+    lines = [_line(call) for call in stage.cloud.recorder.calls]
+    for line in lines:
+        show(line)
+    lines += [json.dumps(dict(entry), sort_keys=True) for entry in stage.rows("journal")]
+    trace = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return Result((*rules.violations, *stage.defects, *defects), trace, stage.seen)
 
 
-def _trace(stage: Stage) -> str:
-    digest = hashlib.sha256()
-    for call in stage.cloud.recorder.calls:
-        line = f"{call.at.isoformat()} {call.service} {call.method} {call.path} {call.status} {call.fault}\n"
-        digest.update(line.encode())
-    for entry in sorted(map(repr, map(sorted, (row.items() for row in stage.rows("journal"))))):
-        digest.update(entry.encode())
-    return digest.hexdigest()
+def _line(call: Call) -> str:
+    tags = " ".join(f"{name}={value}" for name, value in call.tags.items())
+    status = call.status if call.answered else "-"
+    return f"{call.at:%d %H:%M:%S.%f} {call.service} {call.method} {call.path} {status} {call.fault} {tags}"

@@ -16,7 +16,7 @@ from sandbox.dataverse.state import Row
 from sandbox.graph.bodies import read_html
 from sandbox.graph.state import Change, ChangeKind, Event, Mailbox
 from shared.graph.wire import MARKER_PROPERTY
-from tests.simulation.stage import APP, Stage, author
+from tests.simulation.stage import A_PERSON, Stage, author
 from tests.simulation.world import DATAVERSE
 
 USER, CANCELED, FIELD_SERVICE_CANCELED = 3, 3, 690970005
@@ -65,7 +65,7 @@ class Rules:
 
     def on_change(self, mailbox: Mailbox, change: Change) -> None:
         """Somebody changed a calendar."""
-        event, by_app = change.event, author.get() == APP
+        event, by_app = change.event, author.get() != A_PERSON
         item = self.items.get(event.item_id)
         if item is None:
             marker = event.content.properties.get(MARKER_PROPERTY, "")

@@ -21,7 +21,7 @@ from shared.graph.wire import MARKER_PROPERTY
 from tests.simulation.planner import Planner, times
 from tests.simulation.rules import Rules
 from tests.simulation.script import Step
-from tests.simulation.stage import STORAGE, Stage
+from tests.simulation.stage import PEACE, STORAGE, Stage
 from tests.simulation.world import START
 
 SLOTS = 8
@@ -36,8 +36,6 @@ STATUSES = ("Proposed", "Committed", "Canceled", "Scheduled", "In Progress", "Fi
 WORK_ORDERS = ("WO-00001", "WO-00002", None)
 CUSTOMERS = ("Fabrikam", "Northwind Traders")
 """Of the work orders above."""
-PEACE = 3 * 3600.0
-"""Virtual seconds within which everything must have come to rest once nothing fails any more."""
 MOST_ROUNDS = 12
 
 type Given = Mapping[str, Any]
