@@ -135,9 +135,12 @@ class GraphEvents:
     async def delete_event(self, mailbox: MailboxId, event: EventId, etag: str) -> None:
         """Delete the event if it still has `etag`; one that is gone counts as deleted."""
         try:
-            await self._call("DELETE", mailbox, _event(mailbox, event), None, etag)
+            answer = await self._call("DELETE", mailbox, _event(mailbox, event), None, etag)
         except GoneError:
             return
+        if answer.status != HTTPStatus.NO_CONTENT:
+            # A gateway's page may say 200; taken for Graph's own answer, the event would stay for good.
+            raise UnavailableError(f"Graph answered a deletion with {answer.status}")
 
     def _is_soon(self, content: Content) -> bool:
         """Whether somebody may be on the way to it."""
