@@ -170,10 +170,10 @@ class Facts:
         )
 
     def _came_to_nothing(self, link: Link) -> bool:
-        """Whether an intent has not taken the claim, so that no event was made, and its booking has gone elsewhere."""
+        """Whether an intent never took the claim, so that no event was made, and its booking is gone or elsewhere."""
         claim, row = self.seen.claim, self.seen.booking
         is_unclaimed = link.event is None and (claim is None or link.generation > claim.generation)
-        return is_unclaimed and row is not None and row.resource.mailbox != link.mailbox
+        return is_unclaimed and (row is None or row.resource.mailbox != link.mailbox)
 
     @cached_property
     def under_way_until(self) -> datetime | None:
@@ -191,21 +191,24 @@ class Facts:
     def stale(self) -> tuple[Link, ...]:
         """The links here whose events have to go because the claim has moved on (R10).
 
-        A confirmed one goes when the new holder says so with a hand-over, not earlier. An intent that lost its claim
-        or never took it goes at once, and so does what a removal left behind that came as far as the tombstone. None
-        goes while a create may be under way.
+        A confirmed one goes when the new holder says so with a hand-over, not earlier. Inside a mailbox nobody has to:
+        it goes when a newer one stands there, which two workers may have made of one booking. An intent that lost its
+        claim or never took it goes at once, and so does what a removal left behind that came as far as the tombstone.
+        None goes while a create may be under way.
         """
         if self.under_way_until is not None:
             return ()
         claim = self.seen.claim
         told = max((mark.generation for mark in self.seen.marks if mark.cause is Cause.HANDED_OVER), default=0)
+        stands_in = self.link.mailbox if self.link is not None and self.is_linked else None
 
         def is_over(link: Link) -> bool:
             if self._came_to_nothing(link):
                 return True
             if claim is None or link is self.link or link.generation > claim.generation:
                 return False
-            return link.event is None or not claim.is_live or link.generation < min(told, claim.generation)
+            is_told = link.generation < min(told, claim.generation)
+            return link.event is None or not claim.is_live or is_told or link.mailbox == stands_in
 
         return tuple(link for link in self.seen.links if is_over(link))
 
