@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import wraps
 from http import HTTPStatus
 
 from sandbox.cloud import Cloud
@@ -43,7 +44,7 @@ from sandbox.graph.state import Mailbox, State
 from sandbox.graph.subscriptions import Subscription, Subscriptions, read_kinds
 from sandbox.graph.times import read_instant, write_instant
 from sandbox.graph.writing import read_object
-from sandbox.http import Json, Response, Route
+from sandbox.http import Handler, Json, Response, Route
 from sandbox.settings import count, limit
 
 LONGEST, MOST = "graph.subscription_minutes", "graph.mailbox_subscriptions"
@@ -57,6 +58,7 @@ SHORTEST = timedelta(minutes=45)
 LONGEST_TEXT = 128
 TLS_VERSIONS = ("v1_0", "v1_1", "v1_2", "v1_3")
 PAGE = 100
+CONDITIONS = ("if-match", "if-none-match")
 TYPE = "microsoft.graph.subscription"
 CERTIFICATE = ("encryptionCertificate", "encryptionCertificateId")
 CREATABLE = frozenset(
@@ -102,16 +104,15 @@ class Subscribing:
         """The operations; what permission they need depends on the resource, which is always events here."""
         one = "/subscriptions/{subscription}"
         return [
-            Route("POST", "/subscriptions", self._create),
+            Route("POST", "/subscriptions", _bare(self._create)),
             Route("GET", "/subscriptions", self._list),
-            Route("GET", one, self._get),
-            Route("PATCH", one, self._update),
-            Route("DELETE", one, self._delete),
-            Route("POST", f"{one}/reauthorize", self._reauthorize),
+            Route("GET", one, _bare(self._get)),
+            Route("PATCH", one, _bare(self._update)),
+            Route("DELETE", one, _bare(self._delete)),
+            Route("POST", f"{one}/reauthorize", _bare(self._reauthorize)),
         ]
 
     async def _create(self, context: Context) -> Response:
-        read_options(context.request, frozenset())
         body = _known(read_object(context.request), CREATABLE)
         resource = _required(body, "resource")
         user = _watched(resource)
@@ -145,6 +146,7 @@ class Subscribing:
         return _answer(context, subscription, HTTPStatus.CREATED)
 
     async def _list(self, context: Context) -> Response:
+        context.refuse_headers(*CONDITIONS)
         options = read_options(context.request, frozenset(), others=frozenset({"$skiptoken"}))
         _check_reader(context, "Read")
         own = [one for one in self._subscriptions.all(context.at) if one.app == context.caller.client_id]
@@ -160,12 +162,10 @@ class Subscribing:
         return context.answer(HTTPStatus.OK, body)
 
     async def _get(self, context: Context, subscription: str) -> Response:
-        read_options(context.request, frozenset())
         return _answer(context, self._own(context, subscription, "Read"), HTTPStatus.OK)
 
     async def _update(self, context: Context, subscription: str) -> Response:
         """Renew: what was about to end goes on, and is authorised anew."""
-        read_options(context.request, frozenset())
         found = self._own(context, subscription, "Update")
         body = _known(read_object(context.request), CHANGEABLE)
         if not body:
@@ -185,13 +185,11 @@ class Subscribing:
         return _answer(context, found, HTTPStatus.OK)
 
     async def _delete(self, context: Context, subscription: str) -> Response:
-        read_options(context.request, frozenset())
         self._subscriptions.remove(self._own(context, subscription, "Delete"))
         return Response(status=HTTPStatus.NO_CONTENT)
 
     async def _reauthorize(self, context: Context, subscription: str) -> Response:
         """The owner shows that it may still read; the expiry stays (Graph docs, "subscription: reauthorize")."""
-        read_options(context.request, frozenset())
         self._notifications.lifecycle.authorize(self._own(context, subscription, "Update"))
         return Response(status=HTTPStatus.NO_CONTENT)
 
@@ -231,6 +229,18 @@ class Subscribing:
         """Raise `GraphError` unless the receiver at `url` echoes the token that it is sent."""
         if trouble := await self._notifications.validate(url, subscription):
             raise invalid_subscription(f"Subscription validation request {trouble}")
+
+
+def _bare(handler: Handler) -> Handler:
+    """`handler` of an operation without query options and conditions."""
+
+    @wraps(handler)
+    async def served(context: Context, **values: str) -> Response:
+        context.refuse_headers(*CONDITIONS)
+        read_options(context.request, frozenset())
+        return await handler(context, **values)
+
+    return served
 
 
 def _check_reader(context: Context, operation: str) -> None:

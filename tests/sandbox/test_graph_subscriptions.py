@@ -415,3 +415,8 @@ async def test_subscriptions_can_be_made_in_a_batch(app: App, cloud: Cloud) -> N
 )
 async def test_what_is_not_modelled_is_refused_loudly(app: App, method: str, path: str) -> None:
     assert code(await app.call(method, path)) == (501, "NotImplemented")
+
+
+@pytest.mark.parametrize("path", ["/subscriptions", "/subscriptions/x"])
+async def test_conditions_are_refused_loudly(app: App, path: str) -> None:
+    assert code(await app.get(path, headers={"If-None-Match": "*"})) == (501, "NotImplemented")
