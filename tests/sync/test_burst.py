@@ -94,3 +94,62 @@ def test_r13_500_bookings_of_one_mailbox_are_written_as_fast_as_it_can_be() -> N
         assert spent(now, "dataverse")[0] <= 0.1 * 500
 
     told(story)
+
+
+# R2: envelopes that break.
+
+BATCH = {"service": "graph", "path": "/v1.0/$batch"}
+INSIDE = {"service": "graph", "path": "/v1.0/users/*/events", "inner": True, "times": 10}
+LIST = {"service": "dataverse", "method": "GET", "path": "/api/data/v9.2/bookableresourcebookings"}
+
+
+@pytest.mark.parametrize("memory", [None, 0], ids=["transactionId remembered", "transactionId forgotten"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {**BATCH, "do": "drop"},
+        {**BATCH, "do": "drop_after_commit"},
+        {**BATCH, "do": "drop_after_commit", "parts": 7},
+        {**BATCH, "do": "fail_after_commit", "status": 503},
+        {**BATCH, "do": "fail_after_commit", "status": 504},
+        {**BATCH, "do": "html", "status": 502},
+        {**BATCH, "do": "html", "status": 200},
+        {**BATCH, "do": "refuse", "status": 429, "retry_after": 2.5},
+        {**BATCH, "do": "refuse", "status": 401},
+        {**BATCH, "do": "refuse", "status": 400},
+        {**INSIDE, "do": "refuse", "status": 429, "retry_after": 2.5, "code": "ApplicationThrottled"},
+        {**INSIDE, "do": "refuse", "status": 503},
+        {**INSIDE, "do": "refuse", "status": 401},
+        {**INSIDE, "do": "fail_after_commit", "status": 503, "code": "ConcurrentItemSave"},
+        {**INSIDE, "do": "drop_after_commit"},
+        {**INSIDE, "do": "html", "status": 502},
+        {**LIST, "do": "drop"},
+        {**LIST, "do": "html", "status": 200},
+        {**LIST, "do": "html", "status": 404},
+        {**LIST, "do": "refuse", "status": 429, "retry_after": 2},
+        {**LIST, "do": "refuse", "status": 404, "code": "0x80040217"},
+    ],
+    ids=lambda fault: "-".join(
+        str(fault[key]) for key in ("service", "inner", "do", "status", "parts") if key in fault
+    ),
+)
+def test_r2_an_envelope_that_breaks_neither_doubles_nor_loses_an_event(
+    fault: dict[str, object], memory: float | None
+) -> None:
+    async def story(now: World, planner: Planner) -> None:
+        persons = people(now, 20)
+        await known(now, planner, persons)
+        now.cloud.settings.change({"graph.transaction_memory": memory})
+        [rule] = now.cloud.faults.add(fault)
+        bookings: list[str] = []
+
+        async def book() -> None:
+            bookings.extend([await planner.book(person) for person in (*persons, *persons)])
+
+        await backlog(now, book())
+        shown = [marker.split(".")[2] for event in events(now) for marker in event.content.properties.values()]
+        assert rule.hits == rule.times
+        assert sorted(shown) == sorted(bookings)
+        assert now.rows("dead") == []
+
+    told(story)
