@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,8 @@ LENGTH = timedelta(minutes=90)
 
 PEOPLE = {"alice": "Alice Anderson", "bob": "Bob Brandt"}
 SHOWN_AS = {"Committed": "busy", "Proposed": "tentative"}
+BURST, TEAM = 100, 20
+"""How many bookings are made at once, and for how many people."""
 ALL_POSTS = {"service": "webhook", "times": None}
 CREATE = {"service": "graph", "method": "POST", "path": "*/users/*/events"}
 
@@ -89,6 +91,7 @@ class Story:
         self._diary: dict[str, Entry] = {}
         self._booking = ""
         """The one that the planner has in hand; a key of the diary."""
+        self._team: Collection[str] = PEOPLE
         self._mailboxes: dict[str, str] = {}
         self._items: Counter[tuple[str, str]] = Counter()
         self._last_request = 0
@@ -148,6 +151,12 @@ class Story:
                 then=lambda: self._up.functions.run_function("pull_dataverse"),
                 in_outlook=self._as_asked_for,
             ),
+            Step(
+                name="burst",
+                in_dynamics=f"books {BURST} visits for {TEAM} people at once; Microsoft takes its usual time",
+                act=self._book_the_week,
+                in_outlook=self._as_in_the_week,
+            ),
         ]
 
     async def play(self, step: Step) -> tuple[Played, str]:
@@ -166,12 +175,12 @@ class Story:
     # The technicians.
 
     async def _calendars(self) -> Calendars:
-        return {person: await self._events(person) for person in PEOPLE}
+        return {person: await self._events(person) for person in self._team}
 
     async def _events(self, person: str) -> list[Json]:
         if person not in self._mailboxes:
             self._mailboxes[person] = (await self._graph(f"users/{person}@contoso.test?$select=id"))["id"]
-        answer = await self._graph(f"users/{self._mailboxes[person]}/events?$select=subject,start,end,showAs")
+        answer = await self._graph(f"users/{self._mailboxes[person]}/events?$select=subject,start,end,showAs&$top=100")
         return list(answer["value"])
 
     async def _graph(self, path: str) -> Json:
@@ -204,6 +213,14 @@ class Story:
 
     def _as_asked_for(self, seen: Calendars) -> str:
         return "all five are right, once the app asked Dynamics itself" if self._as_in_the_diary(seen) else ""
+
+    def _as_in_the_week(self, seen: Calendars) -> str:
+        visits = Counter(event["subject"] for events in seen.values() for event in events)
+        if any(visits[f"Visit {number}"] != 1 for number in range(BURST)):
+            return ""
+        counts = self._up.simulators.cloud.recorder.counts(app=self._up.app.client_id, after=self._last_request)
+        graph, dataverse = counts["graph"], counts["dataverse"]
+        return f"{BURST} events after {graph['http']} requests to Graph and {dataverse['http']} to Dataverse"
 
     def _created_or_deleted(self) -> bool:
         """Whether the app made or deleted an event since the tables were wiped."""
@@ -311,6 +328,29 @@ class Story:
         await self._set_status("Canceled")
         self._take("Network cabling")
         await self._delete()
+
+    async def _book_the_week(self) -> None:
+        """One request with all bookings, as a scheduling engine makes it; they start tomorrow and later."""
+        people = "bookableresources?$select=name&$filter=resourcetype%20eq%203&$orderby=name"
+        resources = (await self._dataverse("GET", f"{people}&$top={TEAM}"))["value"]
+        status = await self._bind("BookingStatus", "bookingstatuses", "Committed")
+        targets = [
+            {
+                "@odata.type": "Microsoft.Dynamics.CRM.bookableresourcebooking",
+                "name": f"Visit {number}",
+                **_times(self._morning + timedelta(days=1 + number // TEAM)),
+                "bookingtype": 1,
+                "Resource@odata.bind": f"/bookableresources({resources[number % TEAM]['bookableresourceid']})",
+                **status,
+            }
+            for number in range(BURST)
+        ]
+        self._team = [resource["name"].partition(" ")[0].lower() for resource in resources]
+        self._up.simulators.cloud.settings.change({"graph.latency": "realistic", "dataverse.latency": "realistic"})
+        self._last_request = self._up.simulators.cloud.recorder.last
+        await self._dataverse(
+            "POST", "bookableresourcebookings/Microsoft.Dynamics.CRM.CreateMultiple", {"Targets": targets}
+        )
 
     def _take(self, subject: str) -> None:
         """Take a booking into the hand."""

@@ -54,22 +54,23 @@ class DataverseBookings:
             raise RefusedError("Dataverse answered without a row")
         return booking_of(row, self._mailboxes)
 
-    async def mailboxes(self) -> frozenset[MailboxId]:
+    async def mailboxes(self) -> Mapping[ResourceId, MailboxId]:
         """The Entra object ids of all users behind resources, whatever state either is in, and what is set beside."""
         await self._organization.check()
         path = f"{ROOT}/{RESOURCES_WITH_USERS}"
-        found = set(self._mailboxes.values())
+        found: dict[ResourceId, MailboxId] = {}
         while path:
             answer = await self._caller.call("GET", path, headers={**HEADERS, "Prefer": "odata.maxpagesize=5000"})
             body = answer.json()
             try:
-                users = [row["UserId"] for row in body["value"]]
-                ids = [user["azureactivedirectoryobjectid"] for user in users if user is not None]
-                found |= {MailboxId(each.lower()) for each in ids if each}
+                for row in body["value"]:
+                    mailbox = (row["UserId"] or {}).get("azureactivedirectoryobjectid")
+                    if mailbox:
+                        found[ResourceId(row["bookableresourceid"].lower())] = MailboxId(mailbox.lower())
                 path = without_host(body.get("@odata.nextLink", ""))
             except (AttributeError, KeyError, TypeError) as error:
                 raise UnavailableError("Dataverse answered without a list of resources") from error
-        return frozenset(found)
+        return {**found, **self._mailboxes}
 
 
 def _not_found(response: HttpResponse, said: str) -> BookingSyncError | None:

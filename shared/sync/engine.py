@@ -209,7 +209,7 @@ class Engine:
             worker=self._worker,
         )
         if row is not None:
-            await self._store.remember_resource(row.resource, seen.now)
+            await self._store.remember_resources({row.resource.id: row.resource.mailbox}, seen.now)
         facts = Facts(seen, self._policy)
         if facts.needs_look_up:
             prefix = Marker.prefix(self._policy.organization, booking)

@@ -163,17 +163,19 @@ class Facts:
         )
         if newest is None or claim is None or newest.generation > claim.generation:
             return newest
-        return (
-            newest
-            if claim.is_live and (claim.generation, claim.mailbox) == (newest.generation, newest.mailbox)
-            else None
-        )
+        # Were there an event of the claim's own generation, its link would stand here, too.
+        return newest if claim.is_live and claim.mailbox == newest.mailbox else None
 
     def _came_to_nothing(self, link: Link) -> bool:
-        """Whether an intent never took the claim, so that no event was made, and its booking is gone or elsewhere."""
+        """Whether an intent never took the claim, so that no event was made, and nobody needs one.
+
+        The booking is gone or elsewhere, or another worker's event stands in the same mailbox.
+        """
         claim, row = self.seen.claim, self.seen.booking
-        is_unclaimed = link.event is None and (claim is None or link.generation > claim.generation)
-        return is_unclaimed and (row is None or row.resource.mailbox != link.mailbox)
+        if link.event is not None or (claim is not None and link.generation <= claim.generation):
+            return False
+        is_elsewhere = row is None or row.resource.mailbox != link.mailbox
+        return is_elsewhere or (claim is not None and claim.is_live and claim.mailbox == link.mailbox)
 
     @cached_property
     def under_way_until(self) -> datetime | None:

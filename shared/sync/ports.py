@@ -6,7 +6,7 @@ at the method.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -23,7 +23,7 @@ from shared.sync.model import (
     MailboxId,
     Mark,
     Marker,
-    Resource,
+    ResourceId,
     Shard,
 )
 from shared.sync.plan import Outcome, Reason
@@ -45,7 +45,7 @@ class BookingSide(Protocol):
     async def get_booking(self, booking: BookingId) -> Booking | None:
         """The row as it is now, `None` when there is none. Raises `RefusedError` in the wrong organisation (R14)."""
 
-    async def mailboxes(self) -> frozenset[MailboxId]:
+    async def mailboxes(self) -> Mapping[ResourceId, MailboxId]:
         """Every mailbox that may hold events of ours: those of the users behind resources, disabled ones included."""
 
 
@@ -154,5 +154,5 @@ class Store(Protocol):
     async def commit(self, shard: Shard, commit: Commit) -> None:
         """Everything of `commit`, or nothing. Raises `PreconditionError`."""
 
-    async def remember_resource(self, resource: Resource, now: datetime) -> None:
-        """Keep where the resource's bookings go, for routing."""
+    async def remember_resources(self, resources: Mapping[ResourceId, MailboxId | None], now: datetime) -> None:
+        """Keep where the resources' bookings go, for routing."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -27,7 +27,7 @@ from shared.errors import MailboxGoneError, PreconditionError, RefusedError, Tra
 from shared.sync.adopt import Adoption
 from shared.sync.facts import CREATE_TIME
 from shared.sync.marks import hand_over
-from shared.sync.model import Base, Claim, Event, Link, MailboxId, Mark, Marker, Shard, all_shards, shard_of
+from shared.sync.model import Base, Claim, Event, Link, MailboxId, Mark, Marker, ResourceId, Shard, all_shards, shard_of
 from shared.sync.ports import BookingSide, Clock, EventSide, Lease
 
 SLICE = timedelta(seconds=30)
@@ -87,6 +87,9 @@ class RebuildStore(Protocol):
     async def put_marks(self, shard: Shard, marks: Sequence[Mark]) -> None:
         """Add marks."""
 
+    async def remember_resources(self, resources: Mapping[ResourceId, MailboxId], now: datetime) -> None:
+        """Keep where the resources' bookings go, for routing."""
+
     async def end(self, shards: Iterable[Shard]) -> None:
         """Close the shards, each with its epoch, and forget the progress."""
 
@@ -136,7 +139,8 @@ class Rebuild:
         progress = await self._store.begin(self._clock.now())
         if progress.is_second and self._clock.now() < progress.began + CREATE_TIME:
             return frozenset()
-        mailboxes = await self._bookings.mailboxes()
+        resources = await self._bookings.mailboxes()
+        mailboxes = frozenset(resources.values())
         todo = sorted(box for box in mailboxes - progress.searched if shard_of(box, self._shards) in progress.shards)
         if not await self._search(todo, end, progress):
             return frozenset()
@@ -146,6 +150,7 @@ class Rebuild:
             log.warning("%d links restored from the calendars; a second search follows in %s", len(links), CREATE_TIME)
             return frozenset()
         await self._settle(links)
+        await self._store.remember_resources(resources, self._clock.now())
         await self._store.end(progress.shards)
         log.warning("%d mailboxes searched, %d links known: the table is complete", len(mailboxes), len(links))
         return frozenset(all_shards(self._shards))

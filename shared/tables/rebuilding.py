@@ -12,12 +12,12 @@ A link is restored in one transaction with a write of `head:rebuilding`, so a wo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
 from shared.errors import PreconditionError
-from shared.sync.model import Claim, Link, MailboxId, Mark, Shard, all_shards
+from shared.sync.model import Claim, Link, MailboxId, Mark, ResourceId, Shard, all_shards
 from shared.sync.ports import Lease
 from shared.sync.rebuild import Progress
 from shared.tables.leases import HEAD, Leases
@@ -129,6 +129,10 @@ class TableRebuildStore:
     async def put_marks(self, shard: Shard, marks: Sequence[Mark]) -> None:
         """Add marks."""
         await self._store.put_marks(shard, marks)
+
+    async def remember_resources(self, resources: Mapping[ResourceId, MailboxId], now: datetime) -> None:
+        """Keep where the resources' bookings go."""
+        await self._store.remember_resources(resources, now)
 
     async def end(self, shards: Iterable[Shard]) -> None:
         """Close the shards, each with its epoch, and forget the progress."""

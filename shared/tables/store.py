@@ -24,15 +24,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import batched
 from random import Random
 
 from shared.errors import EpochMissingError, PreconditionError, SettingsError
 from shared.sync.marks import coalesce
-from shared.sync.model import BookingId, Cause, Claim, Link, MailboxId, Mark, Resource, ResourceId, Shard, all_shards
+from shared.sync.model import BookingId, Cause, Claim, Link, MailboxId, Mark, ResourceId, Shard, all_shards
 from shared.sync.plan import Outcome
 from shared.sync.ports import Commit, JournalEntry, Lease
 from shared.tables.leases import HEAD, Heads, Leases
@@ -59,7 +60,6 @@ from shared.tables.tables import (
     Replace,
     Stored,
     Tables,
-    Value,
     write_as_read,
 )
 
@@ -208,15 +208,22 @@ class TableStore:
 
     # Routing.
 
-    async def remember_resource(self, resource: Resource, now: datetime) -> None:
-        """Keep where the resource's bookings go; writes only what is new or about to expire."""
-        known, expires = self._resources.get(resource.id, (None, now))
-        if known == resource.mailbox and expires - now > RESOURCE_LIFE / 2:
-            return
+    async def remember_resources(self, resources: Mapping[ResourceId, MailboxId | None], now: datetime) -> None:
+        """Keep where the resources' bookings go; writes only what is new or about to expire."""
+
+        def is_known(resource: ResourceId, mailbox: MailboxId | None) -> bool:
+            known, expires = self._resources.get(resource, (None, now))
+            return known == mailbox and expires - now > RESOURCE_LIFE / 2
+
         expires = now + RESOURCE_LIFE
-        values: dict[str, Value] = {"mailbox": resource.mailbox or "", "expires": text_of_time(expires)}
-        await self._tables.transact(RESOURCES, [Put(resource.id, values)])
-        self._resources[resource.id] = (resource.mailbox, expires)
+        news = [one for one in resources.items() if not is_known(*one)]
+        for some in batched(news, MOST_OPERATIONS, strict=False):
+            puts = [
+                Put(resource, {"mailbox": mailbox or "", "expires": text_of_time(expires)})
+                for resource, mailbox in some
+            ]
+            await self._tables.transact(RESOURCES, puts)
+            self._resources |= {resource: (mailbox, expires) for resource, mailbox in some}
 
     async def mailbox_of_resource(self, resource: ResourceId, now: datetime) -> MailboxId | None:
         """Where the resource's bookings go, as far as it was seen; `None` when it is not known."""

@@ -187,6 +187,20 @@ CASES: list[tuple[str, Snapshot, Reason, Outcome, tuple[Action, ...]]] = [
         (Forward(mailbox=BOB), DeleteEvent(link=intent(generation=2))),
     ),
     (
+        "two workers restored the event, and this one's intent came after the other's event: it goes (R2)",
+        snapshot(booking(), links=(link(generation=2), intent(generation=3)), claim=claim(generation=2)),
+        Reason.UNCHANGED,
+        Outcome.UNCHANGED,
+        (update(link(generation=2)), DeleteEvent(link=intent(generation=3))),
+    ),
+    (
+        "a worker took the claim after its intent was cleared away, and made nothing: the event is the one there is",
+        snapshot(booking(), links=(link(),), claim=claim(generation=2)),
+        Reason.UNCHANGED,
+        Outcome.UNCHANGED,
+        (update(link()),),
+    ),
+    (
         "a first intent without a claim, and the booking has gone elsewhere: it goes (R10)",
         snapshot(booking(BOB), links=(intent(),)),
         Reason.ROUTED,

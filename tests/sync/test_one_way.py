@@ -41,7 +41,7 @@ def test_create() -> None:
         assert content.categories == ("Dynamics 365",)
         [marker] = content.properties.values()
         assert marker == f"1.{now.settings.organization}.{booking}.1"
-        assert now.journal() == [("routed", "forwarded"), ("created", "applied")]
+        assert now.journal() == [("created", "applied")]
 
     told(story)
 
