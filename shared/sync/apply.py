@@ -271,6 +271,8 @@ class Applier:
         for event in created:
             if event.marker is None:
                 continue
+            if not await self._store.has_epoch(shard):
+                continue  # the table was lost meanwhile; the rebuild finds the event by its marker (R2a)
             links = await self._store.links(shard, event.marker.booking)
             mine = [link for link in links if link.generation == event.marker.generation]
             if not mine or mine[0].event not in (None, event.id):

@@ -32,7 +32,7 @@ from shared.sync.budget import Budget
 from shared.sync.decide import decide, is_already_seen
 from shared.sync.facts import Facts, Snapshot
 from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, put_off
-from shared.sync.model import BookingId, Link, Mark, Marker, Shard
+from shared.sync.model import BookingId, Link, Mark, Marker, Shard, shard_of
 from shared.sync.plan import Outcome, Plan, Reason
 from shared.sync.ports import BookingSide, Clock, Commit, EventSide, JournalEntry, Lease, Store
 from shared.sync.rebuild import Rebuild
@@ -185,6 +185,9 @@ class Engine:
                 if lost_answers > 1:
                     raise
                 seen = await self._look_again(seen)
+                if not seen.found:
+                    # The service may still be at it: this worker's own intent is waited for like any other's.
+                    seen = replace(seen, worker="")
             except GoneError:
                 seen = await self._prove_gone(seen)
             else:
@@ -197,6 +200,10 @@ class Engine:
     ) -> Snapshot:
         """Everything about the booking as it is now; the mailbox is searched only when an event could be doubled."""
         claim, row = await asyncio.gather(self._store.claim(booking), self._bookings.get_booking(booking))
+        is_here = claim is not None and claim.is_live and shard_of(claim.mailbox, self._shards) == shard
+        if claim is not None and is_here and all(link.generation != claim.generation for link in links):
+            # An intent is written before its claim, so the claim is younger than what was read of the links.
+            links = await self._store.links(shard, booking)
         seen = Snapshot(
             booking_id=booking,
             shard=shard,

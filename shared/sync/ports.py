@@ -126,6 +126,9 @@ class Store(Protocol):
         Raises `EpochMissingError` for a shard whose links have to be rebuilt first (R2a).
         """
 
+    async def has_epoch(self, shard: Shard) -> bool:
+        """Whether the links of the shard are known to be complete (R2a)."""
+
     async def release(self, lease: Lease) -> bool:
         """Give the lease back. True when somebody asked for another look meanwhile."""
 

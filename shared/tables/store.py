@@ -108,6 +108,10 @@ class TableStore:
         """The lease, or `None` when another holder has it: then he is told to look again before he stops."""
         return await self._leases.acquire(shard, holder, now, self._check_epoch)
 
+    async def has_epoch(self, shard: Shard) -> bool:
+        """Whether the links of the shard are known to be complete (R2a)."""
+        return await self._tables.get(shard, EPOCH) is not None
+
     async def release(self, lease: Lease) -> bool:
         """Give the lease back; true when somebody asked for another look, or took the lease over."""
         return await self._leases.release(lease)
