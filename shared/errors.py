@@ -18,6 +18,7 @@ BookingSyncError
 ├── DuplicateError            the service knows this idempotency key already and names what it made
 └── RefusedError              the service says no: permanent until somebody changes something
     ├── DeniedError           the app's rights do not suffice: an operator must grant them
+    │   └── TokenRefusedError a service does not take the app's tokens, which says nothing about any one mailbox
     └── KeysUsedUpError       every idempotency key that was tried had been used for something else
 
 No exception of a library leaves a client. Messages carry operation, status, code and request id, never content.
@@ -152,3 +153,7 @@ class DeniedError(RefusedError):
     """The app may not do this (401, 403)."""
 
     next_step = "Grant the permission that the message names, check access policies, then replay the dead letters."
+
+
+class TokenRefusedError(DeniedError):
+    """A service does not take the app's tokens, not even a fresh one (401)."""

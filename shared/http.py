@@ -23,6 +23,7 @@ from shared.errors import (
     PreconditionError,
     RefusedError,
     ThrottledError,
+    TokenRefusedError,
     TransientError,
     UnavailableError,
 )
@@ -220,7 +221,9 @@ def error_of(
     if status == 429 or _THROTTLED.intersection(error_codes(response)):  # noqa: PLR2004 - HTTP
         return ThrottledError(said, retry_after=retry_after(response, now))
     match status:
-        case 401 | 403:
+        case 401:
+            return TokenRefusedError(said)
+        case 403:
             return DeniedError(said)
         case 404 | 410:
             return GoneError(said)

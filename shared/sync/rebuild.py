@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol
 
-from shared.errors import MailboxGoneError, PreconditionError, RefusedError, TransientError
+from shared.errors import MailboxGoneError, PreconditionError, RefusedError, TokenRefusedError, TransientError
 from shared.sync.adopt import Adoption
 from shared.sync.facts import CREATE_TIME
 from shared.sync.marks import hand_over
@@ -183,12 +183,12 @@ class Rebuild:
             links = [self._link(event, marker) for marker, event in (await self._ours(mailbox, end)).items()]
             await self._store.restore(shard_of(mailbox, self._shards), links)
             await self._store.note_searched(mailbox, is_second=progress.is_second)
+        except (TokenRefusedError, TransientError) as error:
+            log.warning("mailbox %s cannot be searched now: %s", mailbox, error)
+            return Searched.LATER
         except RefusedError as error:
             log.warning("mailbox %s cannot be searched: %s %s", mailbox, error, error.next_step)
             return Searched.DENIED
-        except TransientError as error:
-            log.warning("mailbox %s cannot be searched now: %s", mailbox, error)
-            return Searched.LATER
         except PreconditionError:
             return Searched.OVERTAKEN
         return Searched.DONE
