@@ -58,8 +58,9 @@ class Rules:
     may_lose: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Listen to every calendar."""
+        """Listen to every calendar and to Dataverse."""
         self.stage.graph.state.listeners.append(self.on_change)
+        self.stage.on_save = self.note_bookings
 
     # Whenever something changes.
 
@@ -152,7 +153,6 @@ class Rules:
 
     def check_at_rest(self) -> None:
         """R1, R2, R11, and that the storage agrees with the calendars."""
-        self.note_bookings()
         rows = {row.id: row for row in self.stage.dataverse.state.rows("bookableresourcebooking")}
         events = self._events()
         for booking in self.may_lose:

@@ -98,8 +98,8 @@ class Badge:
 class Worker:
     """One worker process: the app, and everything outside of it as it reaches this process.
 
-    It can die, at once or at an outside call to come, and freeze: then its calls and its sleeps do not end until it
-    thaws. Implements `Clock`, `Transport` and `Tables`.
+    It can die or freeze, at once or at an outside call to come. While it is frozen, neither its calls nor its sleeps
+    end. Implements `Clock`, `Transport` and `Tables`.
     """
 
     def __init__(self, stage: Stage, name: str) -> None:
@@ -107,7 +107,8 @@ class Worker:
         self.name = name
         self.is_dead = False
         self.calls_left: int | None = None
-        self.dies_after_the_call = False
+        self.strikes_after_the_call = False
+        self.strike: Callable[[], None] = self.die
         self._stage = stage
         self._ice: asyncio.Event | None = None
         self._tasks: dict[asyncio.Task[Any], None] = {}
@@ -169,22 +170,22 @@ class Worker:
         """One outside call, with whatever may come between. Raises `TimeoutError` when patience ends."""
         await self._go_on()
         is_last = self.calls_left == 0
-        if self.calls_left is not None:
-            self.calls_left -= 1
-        if is_last and not self.dies_after_the_call:
-            self._stage.seen["crash before a call"] += 1
-            self.die()
-            raise Crash
+        self.calls_left = None if is_last or self.calls_left is None else self.calls_left - 1
+        if is_last and not self.strikes_after_the_call:
+            await self._be_struck("before")
         task = self._stage.carry_out(self._travel(latency, serve))
         await asyncio.wait([task], timeout=patience)
         await self._go_on()
-        if is_last:
-            self._stage.seen["crash after a call"] += 1
-            self.die()
-            raise Crash
+        if is_last and self.strikes_after_the_call:
+            await self._be_struck("after")
         if not task.done():
             raise TimeoutError
         return task.result()
+
+    async def _be_struck(self, when: str) -> None:
+        self.strike()
+        self._stage.seen[f"{'crash' if self.is_dead else 'freeze'} {when} a call"] += 1
+        await self._go_on()
 
     async def _travel[T](self, latency: str, serve: Callable[[], Coroutine[Any, Any, T]]) -> T:
         author.set(self.name)
@@ -274,6 +275,7 @@ class Stage(Scene):
         self.seen: Counter[str] = Counter()
         self.defects: list[str] = []
         self.wakes_are_lost = False
+        self.on_save: Callable[[], None] = lambda: None
         self._planner = Badge(self.entra, self.contoso.planner)
         self._background: dict[asyncio.Task[Any], None] = {}
         self._busy: dict[asyncio.Task[Any], None] = {}
@@ -367,7 +369,15 @@ class Stage(Scene):
         task.add_done_callback(ended)
         return task
 
-    # The services, as the app reaches them.
+    # The services, as people and the app reach them.
+
+    async def call_dataverse(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any, Mapping[str, str]]:
+        """One call of the Web API as the planner."""
+        answer = await super().call_dataverse(method, path, body, headers)
+        self.on_save()
+        return answer
 
     async def serve_app(self, request: HttpRequest) -> HttpResponse:
         """One request of the app arrives at its service."""

@@ -21,7 +21,7 @@ from shared.graph.wire import MARKER_PROPERTY
 from tests.simulation.planner import Planner, times
 from tests.simulation.rules import Rules
 from tests.simulation.script import Step
-from tests.simulation.stage import PEACE, STORAGE, Stage
+from tests.simulation.stage import PEACE, STORAGE, Stage, Worker
 from tests.simulation.world import START
 
 SLOTS = 8
@@ -65,7 +65,6 @@ class Play:
         await asyncio.sleep(step.wait)
         if await KINDS[step.do].perform(self, **step.given):
             self.stage.seen[f"step {step.do}"] += 1
-        self.rules.note_bookings()
 
     def resource(self, name: str) -> str:
         """The id of a bookable resource."""
@@ -182,6 +181,22 @@ async def status(play: Play, booking: str, status: str) -> None:
 @change
 async def reassign(play: Play, booking: str, person: str) -> None:
     await play.planner.assign_resource(booking, play.resource(person))
+
+
+@change
+async def waver(play: Play, booking: str, status: str, back: str, pause: float) -> None:
+    """The planner takes a status back, or what an edit of it was."""
+    await play.planner.set_status(booking, status)
+    await asyncio.sleep(pause)
+    await play.planner.set_status(booking, back)
+
+
+@change
+async def lend(play: Play, booking: str, person: str, back: str, pause: float) -> None:
+    """The planner gives a booking to one and at once to another."""
+    await play.planner.assign_resource(booking, play.resource(person))
+    await asyncio.sleep(pause)
+    await play.planner.assign_resource(booking, play.resource(back))
 
 
 async def delete(play: Play, slot: int) -> bool:
@@ -321,34 +336,43 @@ async def lose_wakes(play: Play, seconds: float) -> bool:
 
 async def crash(play: Play, worker: int, calls: int, *, after: bool) -> bool:
     """A worker dies at an outside call to come."""
-    if not play.stage.workers:
+    chosen = _worker(play, worker)
+    if chosen is None:
         return False
-    chosen = play.stage.workers[worker % len(play.stage.workers)]
-    chosen.calls_left, chosen.dies_after_the_call = calls, after
+    chosen.calls_left, chosen.strikes_after_the_call, chosen.strike = calls, after, chosen.die
     return True
 
 
-async def kill(play: Play, worker: int) -> bool:
-    """A worker dies now."""
-    if not play.stage.workers:
+async def freeze(play: Play, worker: int, calls: int, seconds: float, *, after: bool) -> bool:
+    """A worker stands still for a while at an outside call to come."""
+    chosen = _worker(play, worker)
+    if chosen is None:
         return False
-    play.stage.workers[worker % len(play.stage.workers)].die()
-    return True
-
-
-async def freeze(play: Play, worker: int, seconds: float) -> bool:
-    """A worker stands still for a while."""
-    if not play.stage.workers:
-        return False
-    chosen = play.stage.workers[worker % len(play.stage.workers)]
-    chosen.freeze()
 
     async def end() -> None:
         await asyncio.sleep(seconds)
         chosen.thaw()
 
-    play.stage.begin(end())
+    def begin() -> None:
+        chosen.freeze()
+        play.stage.begin(end())
+
+    chosen.calls_left, chosen.strikes_after_the_call, chosen.strike = calls, after, begin
     return True
+
+
+async def kill(play: Play, worker: int) -> bool:
+    """A worker dies now."""
+    chosen = _worker(play, worker)
+    if chosen is None:
+        return False
+    chosen.die()
+    return True
+
+
+def _worker(play: Play, number: int) -> Worker | None:
+    workers = play.stage.workers
+    return workers[number % len(workers)] if workers else None
 
 
 async def pull(play: Play) -> bool:
@@ -397,6 +421,10 @@ def _status(lot: Random) -> str:
 
 def _status_of_new(lot: Random) -> str:
     return "Committed" if lot.random() < 0.7 else lot.choice(STATUSES)
+
+
+def _pause(lot: Random) -> float:
+    return lot.choice((0.1, 0.5, 2.0, 10.0, 45.0))
 
 
 def _edited(lot: Random) -> Given:
@@ -477,6 +505,10 @@ def _denied(lot: Random) -> Given:
     return {"service": "graph", "path": EVENTS, "do": "refuse", "status": 403, **_how_often(lot)}
 
 
+def _at_a_call(lot: Random) -> Given:
+    return {"worker": lot.randrange(4), "calls": lot.randrange(25), "after": lot.choice((True, False))}
+
+
 def _repeated(lot: Random) -> Given:
     return {"order": lot.choice(("same", "reversed", "shuffled")), "seed": lot.randrange(100)}
 
@@ -524,6 +556,16 @@ KINDS: Mapping[str, Kind] = {
     "work_order": Kind(3, work_order, lambda lot: {"slot": _slot(lot), "order": lot.choice(WORK_ORDERS)}),
     "status": Kind(6, status, lambda lot: {"slot": _slot(lot), "status": _status(lot)}),
     "reassign": Kind(8, reassign, lambda lot: {"slot": _slot(lot), "person": _person(lot)}),
+    "waver": Kind(
+        3,
+        waver,
+        lambda lot: {"slot": _slot(lot), "status": _status(lot), "back": _status_of_new(lot), "pause": _pause(lot)},
+    ),
+    "lend": Kind(
+        3,
+        lend,
+        lambda lot: {"slot": _slot(lot), "person": _person(lot), "back": _person(lot), "pause": _pause(lot)},
+    ),
     "delete": Kind(4, delete, lambda lot: {"slot": _slot(lot)}),
     "rename_customer": Kind(
         1,
@@ -567,13 +609,9 @@ KINDS: Mapping[str, Kind] = {
     "repeat_posts": Kind(1, repeat_posts, _repeated),
     "replay": Kind(1, replay, _none),
     "wipe": Kind(0.7, wipe, _repeated),
-    "crash": Kind(
-        4,
-        crash,
-        lambda lot: {"worker": lot.randrange(4), "calls": lot.randrange(25), "after": lot.choice((True, False))},
-    ),
+    "crash": Kind(4, crash, _at_a_call),
     "kill": Kind(2, kill, lambda lot: {"worker": lot.randrange(4)}),
-    "freeze": Kind(3, freeze, lambda lot: {"worker": lot.randrange(4), "seconds": round(lot.uniform(1, 60), 1)}),
+    "freeze": Kind(4, freeze, lambda lot: {**_at_a_call(lot), "seconds": round(lot.uniform(1, 60), 1)}),
     "pull": Kind(3, pull, _none),
     "calm": Kind(1.5, calm, _none),
 }
