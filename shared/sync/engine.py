@@ -30,7 +30,7 @@ from shared.errors import (
 from shared.sync.apply import Applier, Effects
 from shared.sync.budget import Budget
 from shared.sync.decide import decide, is_already_seen
-from shared.sync.facts import Facts, Snapshot
+from shared.sync.facts import CREATE_TIME, Facts, Snapshot
 from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, put_off
 from shared.sync.model import BookingId, Link, Mark, Marker, Shard, shard_of
 from shared.sync.plan import Outcome, Plan, Reason
@@ -79,6 +79,7 @@ class Engine:
         self._clock = clock
         self._random = random
         self._worker = f"{random.getrandbits(64):016x}"
+        self._unsure: dict[BookingId, datetime] = {}
         self._applier = Applier(
             events=events, store=store, clock=clock, organization=policy.organization, shards=shards
         )
@@ -181,13 +182,11 @@ class Engine:
             except OutcomeUnknownError:
                 # The intent makes the new snapshot search for what may have been created (R2). Once: a service that
                 # loses one answer after the other is given time.
+                self._unsure[booking] = self._clock.now() + CREATE_TIME
                 lost_answers += 1
                 if lost_answers > 1:
                     raise
                 seen = await self._look_again(seen)
-                if not seen.found:
-                    # The service may still be at it: this worker's own intent is waited for like any other's.
-                    seen = replace(seen, worker="")
             except GoneError:
                 seen = await self._prove_gone(seen)
             else:
@@ -198,12 +197,17 @@ class Engine:
     async def _snapshot(
         self, shard: Shard, booking: BookingId, marks: tuple[Mark, ...], links: tuple[Link, ...]
     ) -> Snapshot:
-        """Everything about the booking as it is now; the mailbox is searched only when an event could be doubled."""
-        claim, row = await asyncio.gather(self._store.claim(booking), self._bookings.get_booking(booking))
+        """Everything about the booking as it is now; the mailbox is searched only when an event could be doubled.
+
+        The claim is read before the booking: whoever ends the booking after that writes the claim, and what is decided
+        here on an outdated reading then fails to take it.
+        """
+        claim = await self._store.claim(booking)
         is_here = claim is not None and claim.is_live and shard_of(claim.mailbox, self._shards) == shard
         if claim is not None and is_here and all(link.generation != claim.generation for link in links):
             # An intent is written before its claim, so the claim is younger than what was read of the links.
             links = await self._store.links(shard, booking)
+        row = await self._bookings.get_booking(booking)
         seen = Snapshot(
             booking_id=booking,
             shard=shard,
@@ -214,6 +218,7 @@ class Engine:
             links=links,
             claim=claim,
             worker=self._worker,
+            is_unsure=self._is_unsure(booking),
         )
         if row is not None:
             await self._store.remember_resources({row.resource.id: row.resource.mailbox}, seen.now)
@@ -222,6 +227,12 @@ class Engine:
             prefix = Marker.prefix(self._policy.organization, booking)
             return replace(seen, found=tuple(await self._events.find_events(facts.mailbox, prefix)))
         return seen
+
+    def _is_unsure(self, booking: BookingId) -> bool:
+        """Whether a write of this worker whose answer was lost may still be carried out."""
+        if booking in self._unsure and self._unsure[booking] <= self._clock.now():
+            del self._unsure[booking]
+        return booking in self._unsure
 
     async def _look_again(self, seen: Snapshot) -> Snapshot:
         """After an etag moved: what is stored, and this time the event itself, too."""
@@ -280,6 +291,9 @@ class Engine:
             await self._store.commit(shard, commit)
         except PreconditionError:
             await self._applier.undo_creates(shard, effects.created)
+            if effects.done:
+                # Whoever was faster has not seen what was done here, and the marks may be settled by now.
+                await self._store.put_marks(shard, (look_again(entry.booking, entry.at, entry.at),))
             raise
         self._report(entry)
 

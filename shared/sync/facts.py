@@ -31,7 +31,8 @@ class Snapshot:
 
     `links` are the links of this shard, `claim` the booking's claim wherever it points. `event` is the linked event, if
     it was read; `event_is_gone` says it is proven not to exist any more (R3). `found` are the events that a look-up by
-    marker found in the booking's mailbox. `worker` is who looks.
+    marker found in the booking's mailbox. `worker` is who looks; `is_unsure` says that a write of its own, whose answer
+    was lost, may still be carried out.
     """
 
     booking_id: BookingId
@@ -46,6 +47,7 @@ class Snapshot:
     event_is_gone: bool = False
     found: tuple[Event, ...] = ()
     worker: str = ""
+    is_unsure: bool = False
 
 
 CREATE_TIME = timedelta(seconds=25)
@@ -179,12 +181,16 @@ class Facts:
 
     @cached_property
     def under_way_until(self) -> datetime | None:
-        """When the creates that other workers may be carrying out right now must have ended; `None` without any.
+        """When the creates that may be on their way right now must have ended; `None` without any.
 
         While such a POST is on its way it cannot be found by its marker, so nothing may be concluded from its absence.
+        One of this worker's own is if its answer was lost, until it is found.
         """
+        is_own_over = not self.seen.is_unsure or self.found is not None
         others = [
-            link.written_at for link in self.seen.links if link.event is None and link.noted_by != self.seen.worker
+            link.written_at
+            for link in self.seen.links
+            if link.event is None and not (is_own_over and link.noted_by == self.seen.worker)
         ]
         until = max(others, default=self.seen.now) + CREATE_TIME
         return until if others and until > self.seen.now else None
