@@ -1,7 +1,7 @@
 """Carries out a plan, one action after the other, and collects what has to be committed.
 
-Every action may be repeated after a crash between any two steps: creates carry an idempotency key and are preceded by
-an intent, writes and deletions carry an etag, hand-overs and forwards are marks that may come twice.
+Every action may be repeated after a crash between any two steps: creates carry an idempotency key, they and deletions
+are preceded by an intent, writes and deletions carry an etag, hand-overs and forwards are marks that may come twice.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Applier:
             case UpdateEvent():
                 await self._update(action, seen, effects)
             case DeleteEvent():
-                await self._delete(action.link, effects)
+                await self._delete(action.link, seen, effects)
             case RetireClaim():
                 await self._retire(action.claim, seen)
                 effects.done.append("retire_claim")
@@ -148,7 +148,7 @@ class Applier:
         return link
 
     async def _take_claim(self, claim: Claim | None, link: Link) -> Claim:
-        if claim is not None and claim.is_live and (claim.generation, claim.mailbox) == (link.generation, link.mailbox):
+        if claim is not None and claim.stands_on(link):
             return claim
         return await self._store.save_claim(
             Claim(
@@ -196,9 +196,9 @@ class Applier:
 
     async def _update(self, action: UpdateEvent, seen: Snapshot, effects: Effects) -> None:
         link = action.link
-        if link.event is None or link.base is None:
+        if link.event is None:
             raise LookupError("an intent cannot be updated")
-        if action.fields:
+        if action.fields or link.base is None:
             event = await self._events.update_event(
                 link.mailbox, link.event, action.etag, action.fields, action.content
             )
@@ -244,23 +244,48 @@ class Applier:
             predecessor=None,
         )
 
-    async def _delete(self, link: Link, effects: Effects) -> None:
-        """Booking gone, canceled or elsewhere: that beats an edit of the event (R6), so a moved etag is read again."""
-        if link.event is None:
-            marker = Marker(organization=self._organization, booking=link.booking, generation=link.generation)
-            found = await self._events.find_events(link.mailbox, marker.text)
-            ours = [event for event in found if event.marker == marker]
-            await asyncio.gather(*(self._events.delete_event(link.mailbox, event.id, event.etag) for event in ours))
+    async def _delete(self, link: Link, seen: Snapshot, effects: Effects) -> None:
+        event = link.event
+        if event is None:
+            await self._delete_unconfirmed(link)
+        elif seen.claim is not None and seen.claim.stands_on(link):
+            link = await self._delete_wanted_before(link, event, seen, effects)
         else:
-            try:
-                await self._events.delete_event(link.mailbox, link.event, link.etag)
-            except PreconditionError:
-                with suppress(GoneError):
-                    event = await self._events.get_event(link.mailbox, link.event)
-                    await self._events.delete_event(link.mailbox, event.id, event.etag)
+            await self._delete_left_behind(link.mailbox, event, link.etag)
         await self._hand_over(link, effects)
         effects.remove.append(link)
         effects.done.append("delete_event")
+
+    async def _delete_unconfirmed(self, intent: Link) -> None:
+        marker = Marker(organization=self._organization, booking=intent.booking, generation=intent.generation)
+        found = await self._events.find_events(intent.mailbox, marker.text)
+        ours = [event for event in found if event.marker == marker]
+        await asyncio.gather(*(self._events.delete_event(intent.mailbox, event.id, event.etag) for event in ours))
+
+    async def _delete_wanted_before(self, link: Link, event: EventId, seen: Snapshot, effects: Effects) -> Link:
+        """Delete the event that the claim stands on, as it was read: one that moved meanwhile is decided anew.
+
+        The booking may be wanted again since it was read, and another worker may be writing the event for it. From the
+        intent on nobody takes the link's word for the event: it is written in full, and thereby seen, or deleted. And
+        whoever decided on the link as it was before cannot commit.
+        """
+        if link.base is not None:
+            now = self._clock.now()
+            look = look_again(link.booking, now, now + CREATE_TIME)
+            link, mark = await self._store.save_intent(seen.shard, replace(link, base=None, version=0), look)
+            effects.noted.append(mark)
+        etag = seen.event.etag if seen.event is not None and seen.event.id == event else link.etag
+        await self._events.delete_event(link.mailbox, event, etag)
+        return link
+
+    async def _delete_left_behind(self, mailbox: MailboxId, event: EventId, etag: str) -> None:
+        """Delete an event that another has replaced; nobody writes it any more but people, whose edits it beats (R6)."""
+        try:
+            await self._events.delete_event(mailbox, event, etag)
+        except PreconditionError:
+            with suppress(GoneError):
+                fresh = await self._events.get_event(mailbox, event)
+                await self._events.delete_event(mailbox, event, fresh.etag)
 
     async def undo_creates(self, shard: Shard, created: Sequence[Event]) -> None:
         """After a commit that came too late: delete what was created if another worker linked another event instead.

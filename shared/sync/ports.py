@@ -142,7 +142,7 @@ class Store(Protocol):
         """The links of one booking in this shard."""
 
     async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
-        """Write the link of an event about to be created, and with it a mark that looks after it should nobody confirm.
+        """Write the link of an event about to be created or deleted, and with it a mark that looks after it.
 
         Raises `PreconditionError` when its row is not as it was read (or absent), or when the table was emptied
         meanwhile (R2a).

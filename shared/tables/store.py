@@ -152,7 +152,7 @@ class TableStore:
         return tuple(link_of(row) for row in rows)
 
     async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
-        """Write the link of an event about to be created and the mark that looks after it, in a shard with an epoch."""
+        """Write the link and the mark that looks after it, in a shard with an epoch."""
         values, mark = link_values(link), self._new_mark(look)
         epoch = Replace(EPOCH, {"shards": self._shards})
         write = write_as_read(link_key(link), values, link.row)
