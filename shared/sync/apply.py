@@ -279,7 +279,7 @@ class Applier:
         return link
 
     async def _delete_left_behind(self, mailbox: MailboxId, event: EventId, etag: str) -> None:
-        """Delete an event that another has replaced; nobody writes it any more but people, whose edits it beats (R6)."""
+        """Delete an event that another has replaced; only people write it now, and it beats their edits (R6)."""
         try:
             await self._events.delete_event(mailbox, event, etag)
         except PreconditionError:

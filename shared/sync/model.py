@@ -216,9 +216,9 @@ class Link:
     """The stored pair of a booking and its event: every event of ours that may exist has one in its mailbox's shard.
 
     It is saved as an intent (`event` is None) by the worker `noted_by` before the event is created, and confirmed with
-    the event's id. Before its event is deleted it loses its `base`: nothing is known of the event from then on. `etag` is the event's, `version` the row version of the booking that the event shows. `predecessor`
-    is the mailbox of the previous generation, which still has to be told to give up its event (R10). `row` is the
-    stored row's own version.
+    the event's id. Before its event is deleted it loses its `base`: nothing is known of the event from then on. `etag`
+    is the event's, `version` the row version of the booking that the event shows. `predecessor` is the mailbox of the
+    previous generation, which still has to be told to give up its event (R10). `row` is the stored row's own version.
     """
 
     booking: BookingId
