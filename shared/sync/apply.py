@@ -33,6 +33,7 @@ from shared.sync.plan import (
     AdoptEvent,
     CreateEvent,
     DeleteEvent,
+    DropIntent,
     Forward,
     Plan,
     RetireClaim,
@@ -89,6 +90,8 @@ class Applier:
                 await self._update(action, seen, effects)
             case DeleteEvent():
                 await self._delete(action.link, seen, effects)
+            case DropIntent():
+                await self._drop(action.link, effects)
             case RetireClaim():
                 await self._retire(action.claim, seen)
                 effects.done.append("retire_claim")
@@ -257,10 +260,22 @@ class Applier:
         effects.done.append("delete_event")
 
     async def _delete_unconfirmed(self, intent: Link) -> None:
+        ours = await self._made_of(intent)
+        await asyncio.gather(*(self._events.delete_event(intent.mailbox, event.id, event.etag) for event in ours))
+
+    async def _drop(self, intent: Link, effects: Effects) -> None:
+        ours = await self._made_of(intent)
+        if ours:
+            self._take_over(intent, ours[0], effects)
+        else:
+            effects.remove.append(intent)
+        effects.done.append("drop_intent")
+
+    async def _made_of(self, intent: Link) -> list[Event]:
+        """The events that an intent has become: one, or none."""
         marker = Marker(organization=self._organization, booking=intent.booking, generation=intent.generation)
         found = await self._events.find_events(intent.mailbox, marker.text)
-        ours = [event for event in found if event.marker == marker]
-        await asyncio.gather(*(self._events.delete_event(intent.mailbox, event.id, event.etag) for event in ours))
+        return [event for event in found if event.marker == marker]
 
     async def _delete_wanted_before(self, link: Link, event: EventId, seen: Snapshot, effects: Effects) -> Link:
         """Delete the event that the claim stands on, as it was read: one that moved meanwhile is decided anew.

@@ -16,6 +16,7 @@ from shared.sync.plan import (
     AdoptEvent,
     CreateEvent,
     DeleteEvent,
+    DropIntent,
     Forward,
     Outcome,
     Plan,
@@ -35,7 +36,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     facts = Facts(snapshot, policy)
     plan = next(row for row in TABLE if row.applies(facts)).plan(facts)
     going = [action.link for action in plan.actions if isinstance(action, DeleteEvent)]
-    leftovers = tuple(DeleteEvent(link=link) for link in facts.stale if link not in going)
+    leftovers: tuple[Action, ...] = tuple(DeleteEvent(link=link) for link in facts.stale if link not in going)
+    leftovers += tuple(DropIntent(link=link) for link in facts.dropped if link not in going)
     if not leftovers:
         return plan
     outcome = Outcome.APPLIED if plan.outcome is Outcome.SKIPPED else plan.outcome

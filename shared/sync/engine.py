@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
+from weakref import WeakValueDictionary
 
 from shared.errors import (
     BookingSyncError,
@@ -32,7 +33,7 @@ from shared.sync.budget import Budget
 from shared.sync.decide import decide, is_already_seen
 from shared.sync.facts import CREATE_TIME, Facts, Snapshot
 from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, put_off
-from shared.sync.model import BookingId, Link, Mark, Marker, Shard, shard_of
+from shared.sync.model import BookingId, Link, MailboxId, Mark, Marker, Shard, shard_of
 from shared.sync.plan import Outcome, Plan, Reason
 from shared.sync.ports import BookingSide, Clock, Commit, EventSide, JournalEntry, Lease, Store
 from shared.sync.rebuild import Rebuild
@@ -79,7 +80,9 @@ class Engine:
         self._clock = clock
         self._random = random
         self._worker = f"{random.getrandbits(64):016x}"
+        self._unsearched: dict[Shard, frozenset[MailboxId]] = {}
         self._unsure: dict[BookingId, datetime] = {}
+        self._locks = WeakValueDictionary[BookingId, asyncio.Lock]()
         self._applier = Applier(
             events=events, store=store, clock=clock, organization=policy.organization, shards=shards
         )
@@ -95,6 +98,7 @@ class Engine:
             return await self._restore_links()
         if lease is None:
             return frozenset()
+        self._unsearched[shard] = lease.unsearched
         wake: set[Shard] = set()
         end = self._clock.now() + SLICE
         more = True
@@ -102,6 +106,8 @@ class Engine:
             while more and self._clock.now() < end:
                 marks = await self._store.due_marks(shard, self._clock.now(), PAGE)
                 more = bool(marks)
+                if more and not await self._store.has_epoch(shard):
+                    break  # the table was emptied meanwhile: marks that came since wait for their links (R2a)
                 wake |= await self._reconcile_all(shard, marks, end)
         finally:
             asked_again = await self._release(lease)
@@ -140,10 +146,16 @@ class Engine:
         return set().union(*(task.result() for task in running))
 
     async def reconcile(self, shard: Shard, booking: BookingId, marks: tuple[Mark, ...]) -> set[Shard]:
-        """Bring one booking and its event together and settle its marks; gives the shards to wake."""
+        """Bring one booking and its event together and settle its marks; gives the shards to wake.
+
+        One worker looks at a booking once at a time, also when a lost lease lets it drain the shard twice: a worker
+        relies on its own creates being over.
+        """
         noted: list[Mark] = []
+        lock = self._locks.setdefault(booking, asyncio.Lock())
         try:
-            return await self._reconcile(shard, booking, marks, noted)
+            async with lock:
+                return await self._reconcile(shard, booking, marks, noted)
         except PreconditionError as error:
             # Another worker settled these marks or saved this link first. Marks that are still there come again.
             await self._put_off(shard, (*marks, *noted), TransientError(f"overtaken: {error}"))
@@ -217,6 +229,7 @@ class Engine:
             booking=row,
             links=links,
             claim=claim,
+            unsearched=self._unsearched.get(shard, frozenset()),
             worker=self._worker,
             is_unsure=self._is_unsure(booking),
         )

@@ -31,7 +31,8 @@ class Snapshot:
 
     `links` are the links of this shard, `claim` the booking's claim wherever it points. `event` is the linked event, if
     it was read; `event_is_gone` says it is proven not to exist any more (R3). `found` are the events that a look-up by
-    marker found in the booking's mailbox. `worker` is who looks; `is_unsure` says that a write of its own, whose answer
+    marker found in the booking's mailbox. `unsearched` are mailboxes that may hold events of ours without a link.
+    `worker` is who looks; `is_unsure` says that a write of its own, whose answer
     was lost, may still be carried out.
     """
 
@@ -46,6 +47,7 @@ class Snapshot:
     event: Event | None = None
     event_is_gone: bool = False
     found: tuple[Event, ...] = ()
+    unsearched: frozenset[MailboxId] = frozenset()
     worker: str = ""
     is_unsure: bool = False
 
@@ -199,26 +201,40 @@ class Facts:
     def stale(self) -> tuple[Link, ...]:
         """The links here whose events have to go because the claim has moved on (R10).
 
-        A confirmed one goes when the new holder says so with a hand-over, not earlier. Inside a mailbox nobody has to:
-        it goes when a newer one stands there, which two workers may have made of one booking. An intent that lost its
-        claim or never took it goes at once, and so does what a removal left behind that came as far as the tombstone.
-        None goes while a create may be under way.
+        One goes when the new holder says so with a hand-over, not earlier. Inside a mailbox nobody has to: it goes when
+        a newer one stands there, which two workers may have made of one booking. What a removal left behind that came
+        as far as the tombstone goes, too. None goes while a create may be under way.
+        """
+        claim = self.seen.claim
+        if claim is None or self.under_way_until is not None:
+            return ()
+        told = max((mark.generation for mark in self.seen.marks if mark.cause is Cause.HANDED_OVER), default=0)
+        stands_in = self.link.mailbox if self.link is not None and self.is_linked else None
+        older = [link for link in self.seen.links if link is not self.link and link.generation <= claim.generation]
+        return tuple(
+            link
+            for link in older
+            if not claim.is_live or link.generation < min(told, claim.generation) or link.mailbox == stands_in
+        )
+
+    @cached_property
+    def dropped(self) -> tuple[Link, ...]:
+        """The intents here that never took the claim, or lost it, and that no hand-over will reach.
+
+        One with a predecessor waits for its hand-over, because it has to pass it on.
         """
         if self.under_way_until is not None:
             return ()
         claim = self.seen.claim
-        told = max((mark.generation for mark in self.seen.marks if mark.cause is Cause.HANDED_OVER), default=0)
-        stands_in = self.link.mailbox if self.link is not None and self.is_linked else None
 
-        def is_over(link: Link) -> bool:
+        def is_lost(link: Link) -> bool:
             if self._came_to_nothing(link):
                 return True
-            if claim is None or link is self.link or link.generation > claim.generation:
+            if claim is None or link is self.link or link.event is not None or link in self.stale:
                 return False
-            is_told = link.generation < min(told, claim.generation)
-            return link.event is None or not claim.is_live or is_told or link.mailbox == stands_in
+            return link.generation == claim.generation or (link.generation < claim.generation and not link.predecessor)
 
-        return tuple(link for link in self.seen.links if is_over(link))
+        return tuple(link for link in self.seen.links if is_lost(link))
 
     @cached_property
     def holder(self) -> MailboxId | None:
@@ -246,7 +262,8 @@ class Facts:
     def needs_look_up(self) -> bool:
         """Whether the mailbox must be searched by marker before an event may be created (R2, R2a).
 
-        So it is for an intent, whose POST may have happened, and for a booking that is neither new nor known.
+        So it is for an intent, whose POST may have happened, for a booking that is neither new nor known, and in a
+        mailbox that was left out when the links were restored.
         """
         if self.is_missing or self.has_no_mailbox or self.is_filtered_out or self.is_only_hand_over:
             return False
@@ -255,7 +272,8 @@ class Facts:
         if self.belongs_to_another_shard or self.is_out_of_window or self.is_held_by_another_mailbox:
             return False
         if self.seen.claim is None and self.link is None:
-            return any(mark.cause is not Cause.CREATED for mark in self.seen.marks)
+            is_new = all(mark.cause is Cause.CREATED for mark in self.seen.marks)
+            return not is_new or self.mailbox in self.seen.unsearched
         return self.holder is not None and not self.is_linked
 
     # The event.

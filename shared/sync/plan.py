@@ -91,6 +91,13 @@ class DeleteEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DropIntent:
+    """Forget an intent that lost the claim; an event that it made is linked, and waits for its hand-over."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetireClaim:
     """Turn the claim into a tombstone: the booking has no event any more.
 
@@ -115,7 +122,7 @@ class Wait:
     until: datetime
 
 
-type Action = CreateEvent | AdoptEvent | UpdateEvent | DeleteEvent | RetireClaim | Forward | Wait
+type Action = CreateEvent | AdoptEvent | UpdateEvent | DeleteEvent | DropIntent | RetireClaim | Forward | Wait
 """What a plan may ask for. Each is safe to repeat after a crash between any two of them."""
 
 

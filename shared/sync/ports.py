@@ -94,12 +94,16 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A time-limited right to work on a shard: for efficiency, never for safety. `row` is the stored row's version."""
+    """A time-limited right to work on a shard: for efficiency, never for safety. `row` is the stored row's version.
+
+    `unsearched` are mailboxes of the shard that were left out when its links were restored (R2a).
+    """
 
     shard: Shard
     holder: str
     until: datetime
     row: str
+    unsearched: frozenset[MailboxId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,8 +90,8 @@ class RebuildStore(Protocol):
     async def remember_resources(self, resources: Mapping[ResourceId, MailboxId], now: datetime) -> None:
         """Keep where the resources' bookings go, for routing."""
 
-    async def end(self, shards: Iterable[Shard]) -> None:
-        """Close the shards, each with its epoch, and forget the progress."""
+    async def end(self, shards: Iterable[Shard], left_out: Iterable[MailboxId]) -> None:
+        """Close the shards, each with its epoch, note which mailboxes were left out, and forget the progress."""
 
 
 class Rebuild:
@@ -142,7 +142,8 @@ class Rebuild:
         resources = await self._bookings.mailboxes()
         mailboxes = frozenset(resources.values())
         todo = sorted(box for box in mailboxes - progress.searched if shard_of(box, self._shards) in progress.shards)
-        if not await self._search(todo, end, progress):
+        left_out = await self._search(todo, end, progress)
+        if left_out is None:
             return frozenset()
         links = [link async for link in self._store.all_links() if link.event is not None]
         if links and not progress.is_second:
@@ -151,17 +152,19 @@ class Rebuild:
             return frozenset()
         await self._settle(links)
         await self._store.remember_resources(resources, self._clock.now())
-        await self._store.end(progress.shards)
+        await self._store.end(progress.shards, left_out)
         log.warning("%d mailboxes searched, %d links known: the table is complete", len(mailboxes), len(links))
         return frozenset(all_shards(self._shards))
 
-    async def _search(self, mailboxes: Sequence[MailboxId], end: datetime, progress: Progress) -> bool:
-        """Restore the links of each mailbox, as far as time allows; whether none is left to do.
+    async def _search(
+        self, mailboxes: Sequence[MailboxId], end: datetime, progress: Progress
+    ) -> Sequence[MailboxId] | None:
+        """Restore the links of each mailbox, as far as time allows: those left out, or `None` when more is to be done.
 
         Raises `PreconditionError` when another worker has ended the rebuild.
 
-        A mailbox that the app may not read is left out, it may not write there either. But if that is so with every
-        one, the permission has yet to be granted.
+        A mailbox that the app may not read is left out, it may not write there either; should that change, no event is
+        created there without a look. But if it is so with every one, the permission has yet to be granted.
         """
         gate = asyncio.Semaphore(PARALLEL)
 
@@ -175,7 +178,9 @@ class Rebuild:
         if Searched.OVERTAKEN in results:
             raise PreconditionError("a shard is not open any more")
         is_denied = Searched.DENIED in results and Searched.DONE not in results and not progress.searched
-        return Searched.LATER not in results and not is_denied
+        if Searched.LATER in results or is_denied:
+            return None
+        return [mailbox for mailbox, result in zip(mailboxes, results, strict=True) if result is Searched.DENIED]
 
     async def _restore(self, mailbox: MailboxId, progress: Progress, end: datetime) -> Searched:
         """Search one mailbox and restore its links, unless another worker has ended the rebuild."""

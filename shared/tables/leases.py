@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from shared.errors import PreconditionError
-from shared.sync.model import Shard
+from shared.sync.model import MailboxId, Shard
 from shared.sync.ports import Lease
 from shared.tables.rows import AFTER, text_of_time, time_of
 from shared.tables.tables import Delete, Insert, Replace, Stored, Tables, Value
@@ -17,6 +17,8 @@ LEASE_TIME = timedelta(seconds=40)
 HEAD = "head:"
 """The rows that say how a partition stands; they are read together."""
 LEASE = f"{HEAD}lease"
+UNSEARCHED = f"{HEAD}unsearched:"
+"""Followed by a mailbox that was left out when the shard's links were restored."""
 
 type Heads = Mapping[str, Stored]
 """The head rows of a partition by their keys."""
@@ -52,7 +54,8 @@ class Leases:
                         asked = {**stored.values, "again": True}
                         await self._tables.transact(shard, [Replace(LEASE, asked, stored.etag)])
                     return None
-                return Lease(shard=shard, holder=holder, until=until, row=etag)
+                left_out = [MailboxId(row.removeprefix(UNSEARCHED)) for row in heads if row.startswith(UNSEARCHED)]
+                return Lease(shard=shard, holder=holder, until=until, row=etag, unsearched=frozenset(left_out))
 
     async def release(self, lease: Lease) -> bool:
         """Give the lease back; true when somebody asked for another look, or took the lease over."""

@@ -6,6 +6,7 @@
 | | `state` | when it began, and whether its second round runs |
 | | `searched:{round}:{mailbox}` | a mailbox whose links are restored |
 | shard | `head:rebuilding` | stands while links may be restored here, and is exchanged for `head:epoch` |
+| | `head:unsearched:{mailbox}` | a mailbox that was left out |
 
 A link is restored in one transaction with a write of `head:rebuilding`, so a worker that comes too late fails.
 """
@@ -17,10 +18,10 @@ from contextlib import suppress
 from datetime import datetime
 
 from shared.errors import PreconditionError
-from shared.sync.model import Claim, Link, MailboxId, Mark, ResourceId, Shard, all_shards
+from shared.sync.model import Claim, Link, MailboxId, Mark, ResourceId, Shard, all_shards, shard_of
 from shared.sync.ports import Lease
 from shared.sync.rebuild import Progress
-from shared.tables.leases import HEAD, Leases
+from shared.tables.leases import HEAD, UNSEARCHED, Leases
 from shared.tables.rows import (
     AFTER,
     claim_of,
@@ -134,8 +135,11 @@ class TableRebuildStore:
         """Keep where the resources' bookings go."""
         await self._store.remember_resources(resources, now)
 
-    async def end(self, shards: Iterable[Shard]) -> None:
-        """Close the shards, each with its epoch, and forget the progress."""
+    async def end(self, shards: Iterable[Shard], left_out: Iterable[MailboxId]) -> None:
+        """Close the shards, each with its epoch, note which mailboxes were left out, and forget the progress."""
+        for mailbox in left_out:
+            shard = shard_of(mailbox, self._shards)
+            await self._tables.transact(shard, [Put(UNSEARCHED + mailbox, {}), Replace(OPEN, {})])
         for shard in sorted(shards):
             await self._tables.transact(shard, [Delete(OPEN), Insert(EPOCH, {"shards": self._shards})])
         rows = await self._tables.query(PARTITION, "searched:", f"searched:{AFTER}")

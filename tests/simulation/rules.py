@@ -16,6 +16,7 @@ from sandbox.dataverse.state import Row
 from sandbox.graph.bodies import read_html
 from sandbox.graph.state import Change, ChangeKind, Event, Mailbox
 from shared.graph.wire import MARKER_PROPERTY
+from shared.tables.leases import UNSEARCHED
 from tests.simulation.stage import A_PERSON, Stage, author
 from tests.simulation.world import DATAVERSE
 
@@ -159,7 +160,7 @@ class Rules:
             row, mine = rows.get(booking), events.pop(booking, [])
             fault = self._fault(booking, row, mine)
             faults = [fault] if fault else [f"R2: {said}" for said in self._storage_faults(booking, mine)]
-            why = self._excuse(booking, row) if faults else ""
+            why = self._excuse(booking, row, [item.mailbox for item, _ in mine]) if faults else ""
             self.stage.seen[f"excused: {why}"] += bool(why)
             if not faults:
                 self.may_lose[booking] = "deleted" if row is None else self.obstacle(row)
@@ -204,11 +205,14 @@ class Rules:
         kept = [item for item in mine if item.is_live or not item.last_by_app]
         return bool(kept) and kept[-1].mailbox == self.mailbox(row) and kept[-1].written == self.wanted(row)
 
-    def _excuse(self, booking: str, row: Row | None) -> str:
+    def _excuse(self, booking: str, row: Row | None, mailboxes: list[str]) -> str:
         """Why the app may leave a booking as it is: what it says about it itself, or what nobody could tell it."""
         for entry in self.stage.rows("dead"):
             if entry["booking"] == booking:
                 return f"{entry['outcome']} {entry['reason']}"
+        noted = {row.row for rows in self.stage.tables.partitions().values() for row in rows}
+        if any(f"{UNSEARCHED}{mailbox}" in noted for mailbox in mailboxes):
+            return "its mailbox is noted as not yet searched"
         if row is None and booking not in self.stage.tables.proven_deleted:
             seen = self.stage.seen
             return "its deletion was never told" if seen["fault dataverse expire_cursor"] or seen["step wipe"] else ""

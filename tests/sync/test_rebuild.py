@@ -317,7 +317,7 @@ def test_r2a_a_worker_that_was_overtaken_restores_nothing() -> None:
         with pytest.raises(PreconditionError):
             await store.restore(*[_shard_and(now, booking)[0], [link]])
         with pytest.raises(PreconditionError):
-            await store.end(progress.shards)
+            await store.end(progress.shards, ())
         with pytest.raises(PreconditionError):
             await store.begin(now.clock.now())
         assert now.rows("link") == []
