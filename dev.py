@@ -41,7 +41,7 @@ usage: python3 dev.py COMMAND
   demo [--once] [--json]   watch one booking travel through the app and a local Microsoft cloud
   up [--json]              start the app and the local cloud, until Ctrl-C
   test [pytest options]    run the tests
-  simulate [--seeds N] [--from K] [--verbose]
+  simulate [--seeds N] [--from K] [--mutations]
                            play random stories with random faults, and judge each by the rules
   bench [--save]           measure what a change costs the app, against the stored baseline
   check                    lint, format, types, import rules

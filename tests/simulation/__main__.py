@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tests.simulation import mutations
 from tests.simulation.lot import script_of
 from tests.simulation.play import play, play_seeds
 from tests.simulation.script import Script
@@ -30,7 +31,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, metavar="P", help="how many to play in")
     parser.add_argument("--verbose", action="store_true", help="count what happened")
     parser.add_argument("--script", type=Path, metavar="FILE", help="play this script, and print every call")
+    parser.add_argument("--first-only", action="store_true", help="stop at the first violation, and shrink nothing")
+    parser.add_argument("--mutations", action="store_true", help="seed faults into the app: each must be noticed")
     given = parser.parse_args(arguments)
+    if given.mutations:
+        return mutations.run(say=print)
     if given.script is not None:
         return _play_file(given.script)
     began = time.monotonic()
@@ -43,6 +48,8 @@ def main(arguments: list[str]) -> int:
         if result.violations:
             failing.append(seed)
             say(f"seed {seed}: {result.violations[0]}")
+            if given.first_only:
+                return 1
         if time.monotonic() - shown > PROGRESS:
             shown = time.monotonic()
             say(f"{number} of {given.seeds} seeds, {len(failing)} with violations")
