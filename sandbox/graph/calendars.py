@@ -20,20 +20,34 @@ from sandbox.graph.errors import (
     item_not_found,
     mailbox_missing,
     mailbox_user_invalid,
+    not_modelled,
+    occurrence_crosses,
     stale_change_key,
     unknown_property,
+)
+from sandbox.graph.events import (
+    Content,
+    Event,
+    crosses_a_neighbour,
+    in_window,
+    is_last_of_series,
+    occurrence,
+    occurrences,
 )
 from sandbox.graph.extending import Extensions
 from sandbox.graph.odata import Options, next_link, read_options
 from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, CALENDAR_WRITE, Context, key, needs
 from sandbox.graph.reading import (
+    CANCELLED,
     EVENT_FIELDS,
+    EXCEPTIONS,
     EXPANDABLE,
+    cancelled_occurrences,
     event_json,
     expanded,
     selected,
 )
-from sandbox.graph.state import Calendar, Content, Event, Mailbox, State, is_item_id
+from sandbox.graph.state import Calendar, Mailbox, State, is_item_id
 from sandbox.graph.times import read_instant
 from sandbox.graph.writing import changed_content, new_content, read_object
 from sandbox.http import Handler, Json, Response, Route
@@ -94,9 +108,11 @@ class Calendars:
             ("POST", "/events", writes(self._create)),
             ("GET", "/calendarView", reads(self._view)),
             ("GET", "/events/{event}", reads(self._get)),
+            ("GET", "/events/{event}/instances", reads(self._instances)),
             ("PATCH", "/events/{event}", writes(self._update)),
             ("DELETE", "/events/{event}", writes(self._delete)),
             ("POST", "/events/{event}/cancel", writes(self._cancel)),
+            ("POST", "/events/{event}/permanentDelete", writes(self._delete_for_good)),
             *Extensions(self._state, self._find).operations(partial(needs, CALENDAR_READ, denied), writes),
         ]
         return [
@@ -141,10 +157,16 @@ class Calendars:
         options = read_options(context.request, _OF_MANY, fields=EVENT_FIELDS, expandable=EXPANDABLE, others=WINDOW)
         mailbox = self._mailbox(user)
         begin, end = read_window(options)
-        events = [
-            event for event in mailbox.events_of(_calendar(mailbox, calendar)) if lies_in(event.content, begin, end)
-        ]
+        events = in_window(mailbox.events_of(_calendar(mailbox, calendar)), begin, end)
         return self._page(context, mailbox, options, events, _path(user, calendar, "calendarView"))
+
+    async def _instances(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
+        options = read_options(context.request, _OF_MANY, fields=EVENT_FIELDS, expandable=EXPANDABLE, others=WINDOW)
+        mailbox, found = self._find(user, event, calendar)
+        if found.content.recurrence is None:
+            raise not_modelled("the instances of what is no series")
+        path = (*_path(user, calendar, key("events", event)), "instances")
+        return self._page(context, mailbox, options, occurrences(found, *read_window(options)), path)
 
     def _page(
         self, context: Context, mailbox: Mailbox, options: Options, events: Iterable[Event], path: tuple[str, ...]
@@ -160,11 +182,12 @@ class Calendars:
 
     async def _get(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
         context.refuse_headers("if-match", "if-none-match")
-        options = read_options(context.request, _OF_ONE, expandable=EXPANDABLE)
+        options = read_options(context.request, _OF_ONE, expandable={**EXPANDABLE, EXCEPTIONS.lower(): {}})
         mailbox = self._mailbox(user)
         readable = self._cloud.settings["graph.deleted_events_readable"]
         found = self._event(mailbox, event, calendar, among_deleted=readable)
-        return self._answer(context, mailbox, found, options, path=_path(user, calendar, "events"))
+        path = _path(user, calendar, "events")
+        return self._answer(context, mailbox, found, options, path=path, of_series=found.type == "seriesMaster")
 
     async def _create(self, context: Context, user: str, calendar: str | None = None) -> Response:
         context.refuse_headers("if-match", "if-none-match")
@@ -189,8 +212,9 @@ class Calendars:
         mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)
         content = changed_content(found.content, read_object(context.request))
+        _check_occurrence(found, content)
         _check_version(context, found)
-        self._state.update(mailbox, found, content, context.at)
+        found = self._state.update(mailbox, found, content, context.at)
         answer = self._answer(context, mailbox, found, options, path=_path(user, calendar, "events"))
         self._maybe_touch(context, mailbox, found)
         return answer
@@ -201,7 +225,19 @@ class Calendars:
         mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)
         _check_version(context, found)
+        _check_rest(found)
         self._state.delete(mailbox, found, context.at)
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+    async def _delete_for_good(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
+        """The item goes past Deleted Items, nobody is told (Graph docs, "event: permanentDelete")."""
+        context.refuse_headers("if-match", "if-none-match")
+        read_options(context.request, frozenset())
+        mailbox, found = self._find(user, event, calendar)
+        if found.master is not None:
+            raise not_modelled("permanentDelete of an occurrence")
+        self._state.delete(mailbox, found, context.at)
+        del mailbox.deleted[found.item_id]
         return Response(status=HTTPStatus.NO_CONTENT)
 
     async def _cancel(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
@@ -213,6 +249,7 @@ class Calendars:
         for name in read_object(context.request) if context.request.body else ():
             if name.lower() != "comment":
                 raise unknown_property(name, "microsoft.graph.event.cancel")
+        _check_rest(found)
         found.content = replace(found.content, is_cancelled=True)
         self._state.delete(mailbox, found, context.at)
         return Response(status=HTTPStatus.ACCEPTED)
@@ -242,9 +279,10 @@ class Calendars:
         *,
         path: tuple[str, ...],
         status: int = HTTPStatus.OK,
+        of_series: bool = False,
     ) -> Response:
         metadata = context.metadata(*path, select=options.select, entity=True)
-        body = {"@odata.context": metadata, **_written(context, mailbox, event, options)}
+        body = {"@odata.context": metadata, **_written(context, mailbox, event, options, of_series=of_series)}
         return context.answer(status, body, ETag=event.etag)
 
     def _refuse_duplicate(self, context: Context, mailbox: Mailbox, transaction_id: str | None) -> None:
@@ -276,11 +314,23 @@ def find_mailbox(directory: Directory, state: State, user: str) -> Mailbox:
     return state.mailbox(account)
 
 
-def _written(context: Context, mailbox: Mailbox, event: Event, options: Options) -> dict[str, Json]:
-    """The event as the caller wants and may see it."""
-    written = event_json(event, mailbox.account, context.wishes, basics_only=context.sees_basics_only)
-    written = selected(written, options.select)
-    if options.expand is not None:
+def _written(
+    context: Context, mailbox: Mailbox, event: Event, options: Options, *, of_series: bool = False
+) -> dict[str, Json]:
+    """The event as the caller wants and may see it; `of_series` is a series about which it is asked by its id."""
+
+    def shown(one: Event) -> dict[str, Json]:
+        return event_json(one, mailbox.account, context.wishes, basics_only=context.sees_basics_only)
+
+    written, series = shown(event), dict[str, Json]()
+    if of_series and CANCELLED in options.select:
+        series[CANCELLED] = cancelled_occurrences(event, written["id"])
+    if options.expand is not None and options.expand[0] == EXCEPTIONS.lower():
+        series[EXCEPTIONS] = [shown(one) for one in map(partial(occurrence, event), sorted(event.exceptions)) if one]
+    if options.select:
+        written = selected({**written, **series}, options.select)
+    written |= series
+    if options.expand is not None and EXCEPTIONS not in series:
         if context.sees_basics_only:
             raise calendar_access_denied()
         written |= expanded(event, *options.expand)
@@ -323,11 +373,6 @@ def _calendar_json(mailbox: Mailbox, calendar: Calendar) -> dict[str, Json]:
     }
 
 
-def lies_in(content: Content, begin: datetime, end: datetime) -> bool:
-    """Whether an event overlaps the window of a calendar view; what ends when the window begins is outside."""
-    return content.start.at < end and (content.end.at > begin or content.start.at == begin)
-
-
 def read_window(options: Options) -> tuple[datetime, datetime]:
     """The window of a calendar view. Raises `GraphError`."""
     if not set(options.others) >= WINDOW:
@@ -363,3 +408,19 @@ def _check_version(context: Context, event: Event) -> None:
     given = {tag.strip().removeprefix("W/") for tag in header.split(",")}
     if event.etag.removeprefix("W/") not in given:
         raise stale_change_key()
+
+
+def _check_occurrence(event: Event, content: Content) -> None:
+    """Refuse what an occurrence cannot become. Raises `GraphError`."""
+    if event.master is None:
+        return
+    if content.recurrence is not None:
+        raise not_modelled("a recurrence for an occurrence")
+    if content.start.at != event.content.start.at and crosses_a_neighbour(event, content.start.at):
+        raise occurrence_crosses()
+
+
+def _check_rest(event: Event) -> None:
+    """Refuse to leave a series without any occurrence: what becomes of it is not documented. Raises `GraphError`."""
+    if is_last_of_series(event):
+        raise not_modelled("taking away the last occurrence of a series")

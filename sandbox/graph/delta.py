@@ -8,8 +8,12 @@ that were seen already may be replayed. Extended properties never come. Tokens o
 Observed live: a first page without items, `Preference-Applied: odata.track-changes`, `transactionId` shown even when
 there is none, and the wording of the refusals. Unverified: the sizes of pages, that a change made while pages are read
 comes on a later page of the round and again in the next round, that a deleted event is reported to a client that never
-saw it, and that a token belongs to one mailbox. Only the default calendar can be tracked: for other calendars, and for
-all events without a window, the docs have change tracking in beta only.
+saw it, and that a token belongs to one mailbox. A series comes with all of its occurrences in the window, whichever of
+them was changed: itself first, with the times of the first occurrence, then occurrences bare and exceptions whole. Of
+an occurrence that is gone nothing is said, as was seen once (unverified today).
+
+Only the default calendar can be tracked: for other calendars, and for all events without a window, the docs have change
+tracking in beta only.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from uuid import UUID
 
 from sandbox.cloud import Cloud
 from sandbox.directory import Directory
-from sandbox.graph.calendars import WINDOW, find_mailbox, lies_in, read_window
+from sandbox.graph.calendars import WINDOW, find_mailbox, read_window
 from sandbox.graph.errors import (
     calendar_access_denied,
     delta_token_invalid,
@@ -37,10 +41,11 @@ from sandbox.graph.errors import (
     resync_required,
     sync_state_not_found,
 )
+from sandbox.graph.events import Event, in_window
 from sandbox.graph.odata import LARGEST_PAGE, Options, read_options
 from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, Context, needs
 from sandbox.graph.reading import event_json
-from sandbox.graph.state import Change, ChangeKind, Mailbox, State
+from sandbox.graph.state import ChangeKind, Mailbox, State
 from sandbox.graph.times import write_instant
 from sandbox.http import Json, Request, Response, Route
 from sandbox.settings import Setting, flag, seconds
@@ -62,11 +67,15 @@ PAGE = 10
 UNSUPPORTED = frozenset({"$orderby", "$filter", "$select", "$expand", "$search"})
 DELTA_TOKEN, SKIP_TOKEN = "$deltatoken", "$skiptoken"
 EVENT_TYPE = "#microsoft.graph.event"
+OF_AN_OCCURRENCE = frozenset({"@odata.etag", "id", "seriesMasterId", "type", "start", "end"})
 TRACKED = "odata.track-changes"
+
+type Row = tuple[Event, bool]
+"""An event, and whether it is `@removed`."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_LAYOUT = struct.Struct(">??16sqqqII")
+_LAYOUT = struct.Struct(">??16sqqqIII")
 _CHECKSUM = 8
 
 
@@ -75,7 +84,8 @@ class Position:
     """How far a client has come in the history of a mailbox, as its token says.
 
     The round began when the history ended at the entry `start`, and tells what changed after the entry `seen`; it is
-    `full` when it also tells what was there before. `resumes` tells the token of a page from that of a finished round.
+    `full` when it also tells what was there before. `resumes` tells the token of a page from that of a finished round;
+    of the entry after `seen`, `told` items were on pages already.
     """
 
     full: bool
@@ -86,6 +96,7 @@ class Position:
     issued: datetime
     start: int
     seen: int
+    told: int = 0
 
     @classmethod
     def of(cls, token: str) -> Self | None:
@@ -97,7 +108,7 @@ class Position:
         content, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
         if len(content) != _LAYOUT.size or _checksum(content) != checksum:
             return None
-        full, resumes, mailbox, begin, end, issued, start, seen = _LAYOUT.unpack(content)
+        full, resumes, mailbox, begin, end, issued, start, seen, told = _LAYOUT.unpack(content)
         return cls(
             full=full,
             resumes=resumes,
@@ -107,6 +118,7 @@ class Position:
             issued=_EPOCH + issued * _MICROSECOND,
             start=start,
             seen=seen,
+            told=told,
         )
 
     @property
@@ -114,7 +126,7 @@ class Position:
         """The token: opaque to clients, and safe in a URL as it is."""
         times = ((at - _EPOCH) // _MICROSECOND for at in (self.begin, self.end, self.issued))
         mailbox = UUID(self.mailbox).bytes
-        content = _LAYOUT.pack(self.full, self.resumes, mailbox, *times, self.start, self.seen)
+        content = _LAYOUT.pack(self.full, self.resumes, mailbox, *times, self.start, self.seen, self.told)
         return base64.urlsafe_b64encode(content + _checksum(content)).decode().rstrip("=")
 
 
@@ -148,22 +160,24 @@ class Delta:
             raise options_untracked()
         mailbox = find_mailbox(self._directory, self._state, user)
         position = self._position(context, mailbox)
-        entries = list(self._entries(context, mailbox, position))
+        rows = [(number, row) for number, items in self._entries(context, mailbox, position) for row in items]
+        if rows and rows[0][0] == position.seen + 1:
+            rows = rows[position.told :]
         size = min(context.wishes.page_size or PAGE, LARGEST_PAGE)
         if position.full and not position.resumes and self._cloud.settings[EMPTY_PAGE]:
             page, is_last = [], False
         else:
-            page, is_last = entries[:size], len(entries) <= size
+            page, is_last = rows[:size], len(rows) <= size
         body: dict[str, Json] = {
             "@odata.context": context.metadata("Collection(event)"),
-            "value": [_item(context, mailbox, change, removed=removed) for change, removed in page],
+            "value": [_item(context, mailbox, row) for _, row in page],
         }
         if is_last:
-            done = replace(position, full=False, resumes=False, issued=context.at, seen=position.start)
+            done = replace(position, full=False, resumes=False, issued=context.at, seen=position.start, told=0)
             body["@odata.deltaLink"] = _link(context.request, DELTA_TOKEN, done.token)
         else:
-            seen = page[-1][0].number if page else position.seen
-            left = replace(position, resumes=True, issued=context.at, seen=seen)
+            seen, told = _reached(position, page, rows[len(page)][0])
+            left = replace(position, resumes=True, issued=context.at, seen=seen, told=told)
             body["@odata.nextLink"] = _link(context.request, SKIP_TOKEN, left.token)
         applied = ", ".join(filter(None, (TRACKED, context.wishes.applied)))
         return replace(context, wishes=replace(context.wishes, applied=applied)).answer(200, body)
@@ -217,8 +231,8 @@ class Delta:
         until = context.at - timedelta(seconds=self._cloud.settings[DELAY])
         return bisect_right(mailbox.changes, until, key=lambda change: change.at)
 
-    def _entries(self, context: Context, mailbox: Mailbox, position: Position) -> Iterator[tuple[Change, bool]]:
-        """The newest change of every item that the client has not seen, oldest first, and whether it is `@removed`."""
+    def _entries(self, context: Context, mailbox: Mailbox, position: Position) -> Iterator[tuple[int, list[Row]]]:
+        """What to tell of every item that has changed since the client saw it, by the number of its newest change."""
         calendar = mailbox.default_calendar.id
         newest = {
             change.event.item_id: change
@@ -226,19 +240,35 @@ class Delta:
             if change.event.calendar_id == calendar
         }
         for change in sorted(newest.values(), key=lambda change: change.number):
-            is_there = change.kind is not ChangeKind.DELETED and lies_in(
-                change.event.content, position.begin, position.end
-            )
+            event = change.event
+            is_deleted = change.kind is ChangeKind.DELETED
+            there = [] if is_deleted else in_window([event], position.begin, position.end)
+            if there and event.content.recurrence is not None:
+                there.insert(0, event)
             # a full round begins with what is there; what leaves while it is read is news
-            if is_there or not position.full or change.number > position.start:
-                yield change, not is_there
+            if there or not position.full or change.number > position.start:
+                yield change.number, [(one, False) for one in there] or [(event, True)]
 
 
-def _item(context: Context, mailbox: Mailbox, change: Change, *, removed: bool) -> dict[str, Json]:
-    if removed:
-        shown_id = change.event.id_for(immutable=context.wishes.immutable_ids)
+def _reached(position: Position, page: list[tuple[int, Row]], following: int) -> tuple[int, int]:
+    """The last entry that a client knows after a page, and how much it knows of the next one, numbered `following`."""
+    if not page:
+        return position.seen, position.told
+    if page[-1][0] != following:
+        return page[-1][0], 0
+    before = position.told if following == position.seen + 1 else 0
+    return following - 1, before + sum(number == following for number, _ in page)
+
+
+def _item(context: Context, mailbox: Mailbox, row: Row) -> dict[str, Json]:
+    event, is_removed = row
+    if is_removed:
+        shown_id = event.id_for(immutable=context.wishes.immutable_ids)
         return {"@odata.type": EVENT_TYPE, "id": shown_id, "@removed": {"reason": "deleted"}}
-    written = event_json(change.event, mailbox.account, context.wishes, basics_only=context.sees_basics_only)
+    written = event_json(event, mailbox.account, context.wishes, basics_only=context.sees_basics_only)
+    if event.type == "occurrence":
+        written = {name: value for name, value in written.items() if name in OF_AN_OCCURRENCE}
+        return {"@odata.type": EVENT_TYPE, **written}
     return {"@odata.type": EVENT_TYPE, "transactionId": None, **written}
 
 

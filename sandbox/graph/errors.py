@@ -88,6 +88,15 @@ def failed_validation() -> GraphError:
     )
 
 
+def occurrence_crosses() -> GraphError:
+    """An occurrence on its way past its neighbour (Graph docs, "Update event")."""
+    return GraphError(
+        HTTPStatus.BAD_REQUEST,
+        "ErrorOccurrenceCrossingBoundary",
+        "Modified occurrence is crossing or overlapping adjacent occurrence.",
+    )
+
+
 def zone_unknown(name: str) -> GraphError:
     """A time zone name that is neither a Windows nor an IANA one; also an empty or missing one."""
     return GraphError(

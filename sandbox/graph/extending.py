@@ -11,10 +11,11 @@ from http import HTTPStatus
 from types import MappingProxyType
 
 from sandbox.graph.errors import item_not_found, not_modelled
+from sandbox.graph.events import Event
 from sandbox.graph.extensions import Extension, extension_json, name_of, read_extension
 from sandbox.graph.odata import read_options
 from sandbox.graph.operations import Context, key
-from sandbox.graph.state import Event, Mailbox, State
+from sandbox.graph.state import Mailbox, State
 from sandbox.graph.writing import read_object
 from sandbox.http import Handler, Json, Response
 

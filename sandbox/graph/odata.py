@@ -15,7 +15,7 @@ from sandbox.graph.preferences import PAGE_SIZE
 from sandbox.http import Json, Request
 
 LARGEST_PAGE = 1000
-_EXPAND = re.compile(r"(?P<name>\w+)\s*\(\s*\$filter\s*=(?P<filter>(?:[^()']|'[^']*'|\([^()]*\))*)\)")
+_EXPAND = re.compile(r"(?P<name>\w+)\s*(?:\(\s*\$filter\s*=(?P<filter>(?:[^()']|'[^']*'|\([^()]*\))*)\))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +98,11 @@ def _expand(text: str, expandable: Mapping[str, Mapping[str, Field]]) -> tuple[s
     """One collection; whether the service takes two of them in one call is not documented."""
     found = _EXPAND.fullmatch(text.strip())
     name = found["name"].lower() if found is not None else ""
-    if found is None or name not in expandable:
+    # what can be filtered must be: whether the service gives all of it otherwise is not documented
+    if found is None or name not in expandable or (found["filter"] is None and expandable[name]):
         raise not_modelled(f"$expand={text}")
+    if found["filter"] is None:
+        return name, lambda _element: True
     return name, read_filter(found["filter"], Fields(name, expandable[name]))
 
 

@@ -7,10 +7,11 @@ from urllib.parse import quote
 
 from sandbox.directory import Account
 from sandbox.graph.errors import bad_request, not_modelled
+from sandbox.graph.events import Content, Event
 from sandbox.graph.extensions import EXTENSION_FIELDS, extension_json
 from sandbox.graph.filters import Collection, Field, Fields, Kind, Predicate
 from sandbox.graph.preferences import Preferences
-from sandbox.graph.state import Content, Event
+from sandbox.graph.recurrence import recurrence_json
 from sandbox.graph.times import Moment, write_instant, write_wall
 from sandbox.graph.writing import EVENT, property_id
 from sandbox.http import Json
@@ -21,12 +22,12 @@ HIDDEN_FROM_BASIC = ("body", "bodyPreview")
 WEB_LINK = "https://outlook.office365.com/owa/?itemid={}&exvsurl=1&path=/calendar/item"
 NEVER = "0001-01-01T00:00:00Z"
 _NO_PLACE = {"displayName": "", "locationType": "default", "uniqueIdType": "unknown", "address": {}, "coordinates": {}}
-_NOT_MODELLED = frozenset({"attachments", "calendar", "cancelledOccurrences", "exceptionOccurrences", "extensions"}) | {
-    "instances",
+_NOT_MODELLED = frozenset({"attachments", "calendar", "extensions", "instances"}) | {
     "multiValueExtendedProperties",
-    "originalStart",
     "singleValueExtendedProperties",
 }
+CANCELLED, EXCEPTIONS = "cancelledOccurrences", "exceptionOccurrences"
+"""What a series tells of its occurrences, when it is asked for by its id and by these names."""
 
 
 def event_json(event: Event, account: Account, wishes: Preferences, *, basics_only: bool) -> dict[str, Json]:
@@ -57,10 +58,10 @@ def event_json(event: Event, account: Account, wishes: Preferences, *, basics_on
         "isDraft": False,
         "isOrganizer": True,
         "responseRequested": content.response_requested,
-        "seriesMasterId": None,
+        "seriesMasterId": None if event.master is None else event.master.id_for(immutable=wishes.immutable_ids),
         "transactionId": content.transaction_id,
         "showAs": content.show_as,
-        "type": "singleInstance",
+        "type": event.type,
         "webLink": WEB_LINK.format(quote(shown_id, safe="")),
         "onlineMeetingUrl": None,
         "isOnlineMeeting": False,
@@ -73,10 +74,12 @@ def event_json(event: Event, account: Account, wishes: Preferences, *, basics_on
         "end": _time(content.end, content, wishes),
         "location": _location(content.locations),
         "locations": [_one_of_locations(place) for place in content.locations],
-        "recurrence": None,
+        "recurrence": None if content.recurrence is None else recurrence_json(content.recurrence),
         "attendees": [],
         "organizer": {"emailAddress": owner},
     }
+    if event.original_start is not None:
+        written["originalStart"] = write_instant(event.original_start)
     if content.transaction_id is None:
         del written["transactionId"]  # shown only if an application has set it
     if basics_only:
@@ -88,10 +91,10 @@ def selected(written: dict[str, Json], select: Sequence[str]) -> dict[str, Json]
     """What `$select` leaves of an event; id and etag always stay. Raises `GraphError` for an unknown property."""
     if not select:
         return written
-    names = {name.lower(): name for name in (*written, "transactionId", *HIDDEN_FROM_BASIC)}
+    names = {name.lower(): name for name in (*written, "transactionId", "originalStart", *HIDDEN_FROM_BASIC)}
     wanted = {"@odata.etag", "id"}
     for name in select:
-        if name in _NOT_MODELLED or "/" in name:
+        if (name in (*_NOT_MODELLED, CANCELLED, EXCEPTIONS) and name not in written) or "/" in name:
             raise not_modelled(f"$select={name}")
         if name.lower() not in names:
             raise bad_request(f"Could not find a property named '{name}' on type '{EVENT}'.")
@@ -106,6 +109,11 @@ def expanded(event: Event, name: str, wanted: Predicate) -> dict[str, Json]:
         return {"extensions": extensions} if extensions else {}
     found = [{"id": pair[0], "value": pair[1]} for pair in event.content.properties.items() if wanted(pair)]
     return {"singleValueExtendedProperties": found} if found else {}
+
+
+def cancelled_occurrences(event: Event, shown_id: str) -> list[Json]:
+    """The ids by which a series calls what was cancelled of it."""
+    return [f"OID.{shown_id}.{day.isoformat()}" for day in sorted(event.cancelled)]
 
 
 def _body(content: Content, wishes: Preferences) -> Json:
@@ -155,7 +163,7 @@ EVENT_FIELDS = Fields(
         "importance": Field(Kind.TEXT, lambda event: event.content.importance),
         "sensitivity": Field(Kind.TEXT, lambda event: event.content.sensitivity),
         "showas": Field(Kind.TEXT, lambda event: event.content.show_as),
-        "type": Field(Kind.TEXT, lambda _event: "singleInstance"),
+        "type": Field(Kind.TEXT, lambda event: event.type),
         "icaluid": Field(Kind.EXACT, lambda event: event.ical_uid),
         "isallday": Field(Kind.FLAG, lambda event: event.content.is_all_day),
         "iscancelled": Field(Kind.FLAG, lambda event: event.content.is_cancelled),

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from sandbox.directory import Account
 from sandbox.graph.encryption import Recipient
 from sandbox.graph.errors import invalid_subscription
+from sandbox.graph.events import Content, Event
 from sandbox.graph.filters import Predicate
 from sandbox.graph.odata import read_options
 from sandbox.graph.preferences import Preferences
 from sandbox.graph.reading import PROPERTY_FIELDS, event_json, expanded, selected
-from sandbox.graph.state import Content, Event
 from sandbox.graph.times import Moment
 from sandbox.http import Json, Request
 
@@ -34,6 +34,7 @@ OBJECTS: Mapping[str, str] = {
     "coordinates": "#microsoft.graph.outlookGeoCoordinates",
     "emailAddress": "#microsoft.graph.emailAddress",
     "location": "#microsoft.graph.location",
+    "recurrence": "#microsoft.graph.patternedRecurrence",
     "organizer": "#microsoft.graph.recipient",
     "responseStatus": "#microsoft.graph.responseStatus",
 }

@@ -1,10 +1,14 @@
-"""The mailboxes: calendars, events, and what changed in which order. Plain data; no HTTP."""
+"""The mailboxes: calendars, events, and what changed in which order. Plain data; no HTTP.
+
+What happens to an occurrence happens to its series, which is the item. Unverified: that notifications and change
+tracking name the series then.
+"""
 
 from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,64 +16,9 @@ from types import MappingProxyType
 from uuid import UUID
 
 from sandbox.directory import Account
-from sandbox.graph.bodies import Body
-from sandbox.graph.times import Moment
-from sandbox.http import Json
+from sandbox.graph.events import Content, Event, differences, occurrence, split_id
 
 FIRST_DAY_OF_WINDOWS = datetime.fromisoformat("1601-01-01T00:00:00Z")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
-    """Everything about an event that its writer decides.
-
-    `properties` are single-value extended properties by id, `extensions` are open extensions by name.
-    """
-
-    start: Moment
-    end: Moment
-    subject: str | None = None
-    body: Body = field(default_factory=Body)
-    categories: tuple[str, ...] = ()
-    importance: str = "normal"
-    sensitivity: str = "normal"
-    show_as: str = "busy"
-    is_all_day: bool = False
-    is_cancelled: bool = False
-    is_reminder_on: bool = True
-    reminder_minutes: int = 15
-    response_requested: bool = True
-    allow_new_time_proposals: bool = True
-    hide_attendees: bool = False
-    locations: tuple[Mapping[str, Json], ...] = ()
-    transaction_id: str | None = None
-    properties: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    extensions: Mapping[str, Mapping[str, Json]] = field(default_factory=lambda: MappingProxyType({}))
-
-
-@dataclass(slots=True, kw_only=True)
-class Event:
-    """One item. It has two ids: `item_id` stays while it is in the mailbox, `folder_id` changes when it is moved."""
-
-    item_id: str
-    folder_id: str
-    calendar_id: str
-    ical_uid: str
-    created_at: datetime
-    modified_at: datetime
-    change_key: str
-    original_start_zone: str
-    original_end_zone: str
-    content: Content
-
-    @property
-    def etag(self) -> str:
-        """The weak entity tag of the present version."""
-        return f'W/"{self.change_key}"'
-
-    def id_for(self, *, immutable: bool) -> str:
-        """The id in the form that the caller prefers (Microsoft Graph docs, "Obtain immutable identifiers")."""
-        return self.item_id if immutable else self.folder_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +77,10 @@ class Mailbox:
         item_id = self.by_folder_id.get(either_id, either_id)
         if (event := self.events.get(item_id)) is not None:
             return event
+        if (parts := split_id(either_id)) is not None:
+            series = self.events.get(self.by_folder_id.get(parts[0], parts[0]))
+            if series is not None:
+                return occurrence(series, parts[1])
         return self.deleted.get(either_id) if among_deleted else None
 
 
@@ -176,13 +129,30 @@ class State:
         self._note(mailbox, ChangeKind.CREATED, event, at)
         return event
 
-    def update(self, mailbox: Mailbox, event: Event, content: Content, at: datetime) -> None:
-        """Give `event` a new content. A touch by the service itself is an update with the same one."""
-        event.content = content
+    def update(self, mailbox: Mailbox, event: Event, content: Content, at: datetime) -> Event:
+        """Give `event` a new content; answers it as it is then. A touch by the service is an update with the same one.
+
+        An occurrence becomes an exception. A series with another pattern or other times has no exceptions any more.
+        """
+        if event.master is not None:
+            master = event.master
+            master.exceptions = MappingProxyType({**master.exceptions, event.day: differences(event, content)})
+            self._note(mailbox, ChangeKind.UPDATED, master, at)
+            return occurrence(master, event.day) or event
+        old, event.content = event.content, content
+        if (old.start.at, old.end.at, old.recurrence) != (content.start.at, content.end.at, content.recurrence):
+            event.exceptions, event.cancelled = MappingProxyType({}), frozenset()
         self._note(mailbox, ChangeKind.UPDATED, event, at)
+        return event
 
     def delete(self, mailbox: Mailbox, event: Event, at: datetime) -> None:
-        """Move `event` to Deleted Items: its immutable id stays, its other id is gone."""
+        """Move `event` to Deleted Items: its immutable id stays, its other id is gone. An occurrence is just gone."""
+        if event.master is not None:
+            master = event.master
+            kept = {day: special for day, special in master.exceptions.items() if day != event.day}
+            master.exceptions, master.cancelled = MappingProxyType(kept), master.cancelled | {event.day}
+            self._note(mailbox, ChangeKind.UPDATED, master, at)
+            return
         del mailbox.events[event.item_id]
         del mailbox.by_folder_id[event.folder_id]
         gone, event.folder_id = event.folder_id, self._new_id("AAMkA", 98)

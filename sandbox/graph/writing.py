@@ -2,7 +2,7 @@
 
 Properties and their rules: Microsoft Graph docs, "event resource type", "Create event", "Update event". A property that
 the type does not have is refused as the service does; one that the sandbox does not model is refused with 501, unless
-it says nothing (no attendees, no recurrence).
+it says nothing (no attendees).
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from types import MappingProxyType
 
 from sandbox.graph.bodies import Body, read_html, read_text
 from sandbox.graph.errors import failed_validation, invalid_request, not_modelled, unknown_property, unreadable_body
+from sandbox.graph.events import Content
 from sandbox.graph.extensions import read_extensions
-from sandbox.graph.state import Content
-from sandbox.graph.times import read_moment
+from sandbox.graph.recurrence import read_recurrence
+from sandbox.graph.times import read_moment, wall_time
+from sandbox.graph.values import not_a, read_choice, read_flag, read_integer, read_list, read_string
 from sandbox.http import Json, Request
 
 EVENT = "microsoft.graph.event"
@@ -25,7 +27,6 @@ LONGEST_SUBJECT = 255
 
 _SAYS_NOTHING: dict[str, tuple[Json, ...]] = {
     "attendees": ([],),
-    "recurrence": (),
     "isOnlineMeeting": (False, "false"),  # O365 sends a string, and lives with the real service
     # without an online meeting a provider means nothing; O365 always names one
     "onlineMeetingProvider": ("unknown", "skypeForBusiness", "skypeForConsumer", "teamsForBusiness"),
@@ -107,7 +108,8 @@ def new_content(body: Mapping[str, Json]) -> Content:
         raise failed_validation()
     properties = changes.pop("properties", {})
     extensions = read_extensions(body.get("extensions") or [])
-    return _checked(Content(**changes, properties=MappingProxyType(properties), extensions=extensions))
+    content = Content(**changes, properties=MappingProxyType(properties), extensions=extensions)
+    return _checked(content, is_new_series=content.recurrence is not None)
 
 
 def changed_content(content: Content, body: Mapping[str, Json]) -> Content:
@@ -115,9 +117,11 @@ def changed_content(content: Content, body: Mapping[str, Json]) -> Content:
     changes = _changes(body)
     if changes.get("transaction_id", content.transaction_id) != content.transaction_id:
         raise not_modelled("changing 'transactionId', which the service does not allow")
+    if content.recurrence is not None and changes.get("recurrence", content.recurrence) is None:
+        raise not_modelled("taking the recurrence from a series")
     if "properties" in changes:
         changes["properties"] = MappingProxyType({**content.properties, **changes["properties"]})
-    return _checked(replace(content, **changes))
+    return _checked(replace(content, **changes), is_new_series=bool(changes.get("recurrence")))
 
 
 def _changes(body: Mapping[str, Json]) -> Changes:
@@ -138,8 +142,8 @@ def _changes(body: Mapping[str, Json]) -> Changes:
     return changes
 
 
-def _checked(content: Content) -> Content:
-    """`content` unless its times contradict each other."""
+def _checked(content: Content, *, is_new_series: bool) -> Content:
+    """`content` unless its times contradict each other or its recurrence; its zone is that of its start if not said."""
     start, end = content.start, content.end
     if end.at < start.at:
         raise failed_validation()
@@ -147,82 +151,56 @@ def _checked(content: Content) -> Content:
         at_midnight = start.wall.time() == end.wall.time() == time()
         if not at_midnight or start.zone != end.zone or start.at == end.at:
             raise failed_validation()
-    return content
-
-
-def _not_a(kind: str, name: str, value: Json) -> Exception:
-    return unreadable_body(
-        f"Cannot convert the value '{value}' of the property '{name}' to the expected type '{kind}'."
-    )
+    if (recurrence := content.recurrence) is None:
+        return content
+    recurrence = replace(recurrence, zone=recurrence.zone or start.zone)
+    if content.is_all_day and recurrence.zone != start.zone:
+        raise not_modelled("an all-day series with a zone other than that of its start")
+    if wall_time(start.at, recurrence.zone).date() != recurrence.first:
+        if is_new_series:
+            raise failed_validation()
+        raise not_modelled("moving a series to another day without its recurrence")
+    return replace(content, recurrence=recurrence)
 
 
 def _flag(field: str) -> Reader:
-    def read(name: str, value: Json) -> Changes:
-        if not isinstance(value, bool):
-            raise _not_a("Edm.Boolean", name, value)
-        return {field: value}
-
-    return read
+    return lambda name, value: {field: read_flag(name, value)}
 
 
 def _choice(field: str, *choices: str) -> Reader:
-    def read(name: str, value: Json) -> Changes:
-        return {field: _chosen(name, value, choices)}
-
-    return read
-
-
-def _chosen(name: str, value: Json, choices: tuple[str, ...]) -> str:
-    for choice in choices:
-        if isinstance(value, str) and value.lower() == choice.lower():
-            return choice
-    raise _not_a(" | ".join(choices), name, value)
-
-
-def _text(name: str, value: Json) -> str:
-    if not isinstance(value, str):
-        raise _not_a("Edm.String", name, value)
-    return value
-
-
-def _list(name: str, value: Json) -> list[Json]:
-    if not isinstance(value, list):
-        raise _not_a("Collection", name, value)
-    return value
+    return lambda name, value: {field: read_choice(name, value, choices)}
 
 
 def _subject(name: str, value: Json) -> Changes:
     """Exchange cuts a long subject and marks the cut (observed: nylas/exchangelib#68)."""
     if value is None:
         return {"subject": None}
-    text = _text(name, value)
+    text = read_string(name, value)
     return {"subject": text if len(text) <= LONGEST_SUBJECT else text[: LONGEST_SUBJECT - 3] + "..."}
 
 
 def _minutes(name: str, value: Json) -> Changes:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _not_a("Edm.Int32", name, value)
-    return {"reminder_minutes": value}
+    return {"reminder_minutes": read_integer(name, value)}
 
 
 def _categories(name: str, value: Json) -> Changes:
-    return {"categories": tuple(_text(name, item) for item in _list(name, value))}
+    return {"categories": tuple(read_string(name, item) for item in read_list(name, value))}
 
 
 def _transaction_id(name: str, value: Json) -> Changes:
-    return {"transaction_id": None if value is None else _text(name, value)}
+    return {"transaction_id": None if value is None else read_string(name, value)}
 
 
 def _body(name: str, value: Json) -> Changes:
     if value is None:
         return {"body": Body()}
     if not isinstance(value, dict):
-        raise _not_a("microsoft.graph.itemBody", name, value)
+        raise not_a("microsoft.graph.itemBody", name, value)
     for key in value:
         if key not in ("contentType", "content", "@odata.type"):
             raise unknown_property(key, "microsoft.graph.itemBody")
-    kind = _chosen("contentType", value.get("contentType", "text"), ("text", "html"))
-    content = _text("content", value.get("content") or "")
+    kind = read_choice("contentType", value.get("contentType", "text"), ("text", "html"))
+    content = read_string("content", value.get("content") or "")
     return {"body": read_html(content) if kind == "html" else read_text(content)}
 
 
@@ -232,20 +210,20 @@ def _location(name: str, value: Json) -> Changes:
 
 
 def _locations(name: str, value: Json) -> Changes:
-    return {"locations": tuple(_read_location(name, item) for item in _list(name, value))}
+    return {"locations": tuple(_read_location(name, item) for item in read_list(name, value))}
 
 
 def _read_location(name: str, value: Json) -> Mapping[str, Json]:
     if not isinstance(value, dict):
-        raise _not_a("microsoft.graph.location", name, value)
+        raise not_a("microsoft.graph.location", name, value)
     found: dict[str, Json] = {}
     for key, item in value.items():
         if key == "@odata.type" or item is None:
             continue
         if key in _LOCATION_TEXTS:
-            found[key] = _text(key, item)
+            found[key] = read_string(key, item)
         elif key in _LOCATION_CHOICES:
-            found[key] = _chosen(key, item, _LOCATION_CHOICES[key])
+            found[key] = read_choice(key, item, _LOCATION_CHOICES[key])
         elif key in ("address", "coordinates") and isinstance(item, dict):
             found[key] = item
         else:
@@ -255,27 +233,27 @@ def _read_location(name: str, value: Json) -> Mapping[str, Json]:
 
 def _properties(name: str, value: Json) -> Changes:
     found: dict[str, str] = {}
-    for item in _list(name, value):
+    for item in read_list(name, value):
         if not isinstance(item, dict) or set(item) - {"id", "value", "@odata.type"}:
-            raise _not_a("microsoft.graph.singleValueLegacyExtendedProperty", name, item)
-        identity, value = property_id(_text("id", item.get("id"))), item.get("value")
+            raise not_a("microsoft.graph.singleValueLegacyExtendedProperty", name, item)
+        identity, value = property_id(read_string("id", item.get("id"))), item.get("value")
         found[identity] = _PROPERTY_VALUES[identity.partition(" ")[0]](value)
     return {"properties": found}
 
 
 def _boolean_value(value: Json) -> str:
-    return _chosen("value", str(value) if isinstance(value, bool) else value, ("true", "false"))
+    return read_choice("value", str(value) if isinstance(value, bool) else value, ("true", "false"))
 
 
 def _integer_value(value: Json) -> str:
-    text = _text("value", str(value) if type(value) is int else value)
+    text = read_string("value", str(value) if type(value) is int else value)
     if not re.fullmatch(r"-?\d+", text):
-        raise _not_a("Integer", "value", value)
+        raise not_a("Integer", "value", value)
     return text
 
 
 _PROPERTY_VALUES: dict[str, Callable[[Json], str]] = {
-    "String": lambda value: _text("value", value),
+    "String": lambda value: read_string("value", value),
     "Boolean": _boolean_value,
     "Integer": _integer_value,
 }
@@ -313,5 +291,6 @@ _READERS: dict[str, Reader] = {
     "allowNewTimeProposals": _flag("allow_new_time_proposals"),
     "hideAttendees": _flag("hide_attendees"),
     "transactionId": _transaction_id,
+    "recurrence": lambda name, value: {"recurrence": None if value is None else read_recurrence(name, value)},
     "singleValueExtendedProperties": _properties,
 }

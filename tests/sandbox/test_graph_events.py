@@ -182,7 +182,7 @@ class TestTimes:
         pytest.param({"isAllDay": "yes"}, 400, "RequestBodyRead", id="text for a flag"),
         pytest.param({"subject": 7}, 400, "RequestBodyRead", id="number for a text"),
         pytest.param({"attendees": [{"emailAddress": {"address": BOB}}]}, 501, "NotImplemented", id="attendees"),
-        pytest.param({"recurrence": {"pattern": {}}}, 501, "NotImplemented", id="recurrence"),
+        pytest.param({"recurrence": {"pattern": {}}}, 400, "RequestBodyRead", id="recurrence"),
         pytest.param({"isOnlineMeeting": True}, 501, "NotImplemented", id="online meeting"),
         pytest.param({"extensions": [{}]}, 501, "NotImplemented", id="open extension"),
         pytest.param({"iCalUId": "mine"}, 501, "NotImplemented", id="read-only property"),

@@ -12,6 +12,7 @@ from sandbox.graph.routes import BATCH, Graph
 from sandbox.http import Request
 from tests.sandbox.apps import ALICE, App, an_event, code
 from tests.sandbox.test_graph_batch import by_id, part
+from tests.sandbox.test_graph_series import a_series
 
 READ = {"Calendars.ReadBasic", "Calendars.ReadBasic.All", "Calendars.Read", "Calendars.ReadWrite"}
 WRITE = {"Calendars.ReadWrite"}
@@ -32,10 +33,12 @@ OPERATIONS = {
     ("GET", "calendarView/delta()"): READ,
     ("GET", "events"): READ,
     ("GET", "events/{event}"): READ,
+    ("GET", "events/{event}/instances"): READ,
     ("POST", "events"): WRITE,
     ("PATCH", "events/{event}"): WRITE,
     ("DELETE", "events/{event}"): WRITE,
     ("POST", "events/{event}/cancel"): WRITE,
+    ("POST", "events/{event}/permanentDelete"): WRITE,
     ("POST", "events/{event}/extensions"): WRITE,
     ("GET", "events/{event}/extensions/{extension}"): {"Calendars.Read", "Calendars.ReadWrite"},
     ("PATCH", "events/{event}/extensions/{extension}"): WRITE,
@@ -69,15 +72,20 @@ async def test_every_operation_takes_its_permissions_and_no_others(
             continue
         enough = sufficient(route.method, route.template)
         for role in sorted(ALL):
-            values["{event}"] = (await app.create(extensions=[{"extensionName": "Com.Contoso.Old"}]))["id"]
+            series = await a_series(app, extensions=[{"extensionName": "Com.Contoso.Old"}])
+            values["{event}"] = series["id"]
             path = route.template
             for name, value in values.items():
                 path = path.replace(name, value)
-            path += "?startDateTime=2026-03-01&endDateTime=2026-03-08" if "/calendarView" in path else ""
+            path += (
+                "?startDateTime=2026-03-01&endDateTime=2026-03-08"
+                if "/calendarView" in path or "/instances" in path
+                else ""
+            )
             content = {"POST": an_event(), "PATCH": {"subject": "Moved"}}.get(route.method)
             if "/extensions" in path:
                 content = {"extensionName": "Com.Contoso.New" if route.method == "POST" else "Com.Contoso.Old"}
-            body = {} if path.endswith("/cancel") else content
+            body = {} if path.endswith(("/cancel", "/permanentDelete")) else content
             answer = await app_with(role).call(route.method, path, body)
             asked += 1
             if role in enough:

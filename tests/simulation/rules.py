@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from sandbox.dataverse.schema import Reference
 from sandbox.dataverse.state import Row
 from sandbox.graph.bodies import read_html
-from sandbox.graph.state import Change, ChangeKind, Event, Mailbox
+from sandbox.graph.events import Event
+from sandbox.graph.state import Change, ChangeKind, Mailbox
 from shared.graph.wire import MARKER_PROPERTY
 from shared.tables.leases import UNSEARCHED
 from tests.simulation.stage import A_PERSON, Stage, author

@@ -16,7 +16,7 @@ from typing import Any
 from sandbox.dataverse.schema import Reference, Value
 from sandbox.directory import known_id
 from sandbox.faults import Rule
-from sandbox.graph.state import Event
+from sandbox.graph.events import Event
 from shared.graph.wire import MARKER_PROPERTY
 from tests.simulation.planner import Planner, times
 from tests.simulation.rules import Rules

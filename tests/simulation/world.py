@@ -20,8 +20,8 @@ from sandbox.cloud import Cloud
 from sandbox.dataverse.routes import ORGANIZATION_ID, Dataverse
 from sandbox.directory import Application, Directory
 from sandbox.entra.routes import Entra
+from sandbox.graph.events import Event
 from sandbox.graph.routes import Graph
-from sandbox.graph.state import Event
 from sandbox.http import Request, Response
 from sandbox.install import register_webhooks
 from sandbox.seed import Contoso, seed_contoso

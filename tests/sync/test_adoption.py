@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.graph.state import Event
+from sandbox.graph.events import Event
 from shared.graph.wire import MARKER_PROPERTY
 from tests.simulation.loop import run
 from tests.simulation.planner import TOMORROW, Planner

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from sandbox.graph.state import Event
+from sandbox.graph.events import Event
 from tests.simulation.burst import backlog, known, people, seconds, spent
 from tests.simulation.planner import TOMORROW, Planner
 from tests.simulation.world import World

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sandbox.graph.state import Content, Event
+from sandbox.graph.events import Content, Event
 from tests.simulation.loop import run
 from tests.simulation.planner import TOMORROW, Planner
 from tests.simulation.world import World, world
