@@ -66,7 +66,8 @@ BOOKING_SYNC = Role(
             "msdyn_workorder",
             "systemuser",
         ),
-    ),
+    )
+    | privileges(Right.WRITE, ("bookableresourcebooking",)),
 )
 DISPATCHER = Role(
     name="Field Service - Dispatcher",

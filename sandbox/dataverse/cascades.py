@@ -1,4 +1,4 @@
-"""Business logic as Field Service ships it, for environments that should have some: `dataverse.plugins.append(...)`.
+"""Business logic as Field Service ships it, for environments that should have some: `dataverse.business_logic`.
 
 Microsoft docs, "bookableresourcebooking table/entity reference" (`msdyn_CascadeCrewChanges`: changes of start, end and
 status spread to the requirement's other bookings with the same times). That both bookings carry the flag, and what is
@@ -7,11 +7,14 @@ refused of a completed booking and with which words, is unverified.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sandbox.dataverse.operations import Operation
-from sandbox.dataverse.pipeline import Pipeline, PluginAborted
+from sandbox.dataverse.pipeline import Pipeline, Plugin, PluginAborted
 from sandbox.dataverse.schema import Reference
 from sandbox.dataverse.state import Row
 from sandbox.dataverse.tables import BOOKING
+from sandbox.settings import Setting, Settings
 
 TIMES = ("starttime", "endtime", "duration")
 FOLLOWED = (*TIMES, "bookingstatus")
@@ -40,6 +43,28 @@ def refuse_completed(operation: Operation, pipeline: Pipeline) -> None:
     row = pipeline.state.find(status) if isinstance(status, Reference) else None
     if row is not None and row.get("msdyn_fieldservicestatus") == COMPLETED and set(TIMES) & set(operation.submitted):
         raise PluginAborted("The times of a completed booking cannot be changed.")
+
+
+SHIPPED: Mapping[str, Plugin] = {"crew_cascade": crew_cascade, "refuse_completed": refuse_completed}
+LOGIC = "dataverse.business_logic"
+SETTINGS = {
+    LOGIC: Setting(
+        default=[],
+        accepts=lambda value: isinstance(value, list) and all(name in SHIPPED for name in value),
+        values=f"a list of {', '.join(SHIPPED)}",
+        meaning="the business logic that runs inside every write of a booking",
+    )
+}
+
+
+def switched_on(settings: Settings) -> Plugin:
+    """The business logic that the settings name at the time of a write."""
+
+    def run(operation: Operation, pipeline: Pipeline) -> None:
+        for name in settings[LOGIC]:
+            SHIPPED[name](operation, pipeline)
+
+    return run
 
 
 def _same_crew(row: Row, other: Row) -> bool:

@@ -11,6 +11,8 @@ from sandbox.cloud import Cloud
 from sandbox.dataverse import errors
 from sandbox.dataverse.batch import Batch
 from sandbox.dataverse.bulk import Bulk, rows_in
+from sandbox.dataverse.cascades import SETTINGS as BUSINESS_LOGIC
+from sandbox.dataverse.cascades import switched_on
 from sandbox.dataverse.changes import Changes, Tracking, wants_changes
 from sandbox.dataverse.metadata import Metadata
 from sandbox.dataverse.operations import Caller
@@ -55,6 +57,7 @@ class Dataverse:
         self.state = State(SCHEMA)
         self.webhooks = Webhooks(cloud, self.state, ORGANIZATION_ID)
         self.pipeline = Pipeline(cloud, self.state, self.webhooks.tell)
+        cloud.settings.declare(BUSINESS_LOGIC)
         self._reads = Reads(self.state)
         self._writes = Writes(self.state, self.pipeline)
         self._bulk = Bulk(self.state, self.pipeline)
@@ -85,7 +88,7 @@ class Dataverse:
         self._protection.reset()
         self.roles.clear()
         self.webhooks.reset()
-        self.plugins.clear()
+        self.plugins[:] = [switched_on(self.cloud.settings)]
         self._tracking.reset()
         self.state.clear()
         self.load(ORGANIZATION.name, ORGANIZATION_ID, {"name": f"unq{ORGANIZATION_ID.replace('-', '')[:28]}"})
@@ -132,6 +135,8 @@ class Dataverse:
         )
         segments = request.without_prefix(prefix).segments
         if segments == ("$batch",) and request.method == "POST":
+            if request.query:
+                raise errors.not_modelled("query options of a batch: they go with its parts")
             return await self._batch.answer(visit, partial(self.cloud.serve, self.name, within=call))
         async with self._time.spent(self._time.of(request.method) * rows_in(request)):
             return self._answer(visit, segments, call)

@@ -10,11 +10,13 @@ from sandbox.cloud import Cloud
 from sandbox.directory import Application
 from sandbox.entra.tokens import Tokens
 from sandbox.http import Json, Request, Response
+from sandbox.install import Registration, register_webhooks
 from sandbox.seed import Contoso
 
 BASE = "https://dataverse.test"
 ROOT = f"{BASE}/api/data/v9.2"
 WEBHOOK = "https://functions.test/api/dataverse"
+KEY = "function/key=="
 
 
 @dataclass(slots=True)
@@ -86,6 +88,16 @@ class Receiver:
     def bodies(self) -> list[Json]:
         """The posts' JSON."""
         return [post.json() for post in self.posts]
+
+
+async def register(client: Client) -> Registration:
+    """Have what happens to bookings posted to `WEBHOOK`."""
+
+    async def call(method: str, path: str, body: Json) -> tuple[int, Json, Mapping[str, str]]:
+        answer = await client.call(method, path, body)
+        return answer.status, answer.json() if answer.body else None, answer.headers
+
+    return await register_webhooks(call, url=WEBHOOK, key=KEY)
 
 
 def a_booking(contoso: Contoso, **changes: Json) -> dict[str, Json]:

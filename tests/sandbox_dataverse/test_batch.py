@@ -14,7 +14,7 @@ from sandbox.dataverse.routes import Dataverse
 from sandbox.directory import known_id
 from sandbox.http import Json, Response
 from sandbox.seed import Contoso
-from tests.sandbox_dataverse.clients import ROOT, Client, Receiver, a_booking
+from tests.sandbox_dataverse.clients import ROOT, Client, Receiver, a_booking, by_key, register
 
 BOOKINGS = "bookableresourcebookings"
 ACTION = f"{BOOKINGS}/Microsoft.Dynamics.CRM"
@@ -123,6 +123,39 @@ async def test_continue_on_error_answers_every_part(planner: Client, booking: st
     )
     assert response.status == 200
     assert [status for status, _, _ in answers(response)] == [400, 412, 501, 204]
+
+
+async def test_a_write_in_a_batch_has_its_own_condition_tag_and_representation(
+    planner: Client, booking: str, receiver: Receiver, dataverse: Dataverse
+) -> None:
+    await register(planner)
+    version = (await planner.get(f"{booking}?$select=name"))["@odata.etag"]
+    response = await send(
+        planner,
+        part(
+            "PATCH",
+            f"/api/data/v9.2/{booking}?$select=name,versionnumber&$expand=Resource($select=name)&tag=our%20mark",
+            {"name": "New"},
+            If_Match=version,
+            Prefer="return=representation",
+        ),
+        part("PATCH", booking, {"name": "Late"}, If_Match=version),
+        prefer="odata.continue-on-error",
+    )
+    [(status, _, row), (refused, _, error)] = answers(response)
+    assert (status, row["name"]) == (200, "New")
+    assert row["@odata.etag"] == f'W/"{row["versionnumber"]}"' != version
+    assert "Resource" not in row
+    assert (refused, error["error"]["code"]) == (412, "0x80060882")
+    await dataverse.webhooks.quiet()
+    [post] = receiver.bodies
+    assert by_key(post["SharedVariables"])["tag"] == "our mark"
+
+
+async def test_query_options_of_a_batch_are_not_modelled(planner: Client, booking: str) -> None:
+    body = f"--batch_1\r\n{part('PATCH', booking, {'name': 'New'})}--batch_1--\r\n".encode()
+    headers = {"Content-Type": 'multipart/mixed; boundary="batch_1"'}
+    assert (await planner.call("POST", "$batch?tag=mine", body, headers=headers)).status == 501
 
 
 async def test_a_change_set_stands_as_a_whole(

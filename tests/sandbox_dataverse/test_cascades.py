@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.dataverse.cascades import crew_cascade, refuse_completed
+from sandbox.cloud import Cloud
 from sandbox.dataverse.routes import Dataverse
 from sandbox.http import Json
-from sandbox.install import register_webhooks
 from sandbox.seed import Contoso
-from tests.sandbox_dataverse.clients import WEBHOOK, Client, Receiver, a_booking, by_key
+from tests.sandbox_dataverse.clients import Client, Receiver, a_booking, by_key, register
 
 BOOKINGS = "bookableresourcebookings"
 COLUMNS = "$select=starttime,endtime,duration,_bookingstatus_value"
@@ -35,19 +34,15 @@ async def times(client: Client, booking: str) -> dict[str, Json]:
 
 @pytest.fixture
 def crews(dataverse: Dataverse) -> Dataverse:
-    dataverse.plugins.append(crew_cascade)
+    dataverse.cloud.settings.change({"dataverse.business_logic": ["crew_cascade"]})
     return dataverse
 
 
 async def test_a_crew_moves_together_one_level_deeper_under_the_same_tag(
     planner: Client, contoso: Contoso, crews: Dataverse, receiver: Receiver
 ) -> None:
-    async def call(method: str, path: str, body: Json) -> tuple[int, Json, dict[str, str]]:
-        answer = await planner.call(method, path, body)
-        return answer.status, answer.json() if answer.body else None, dict(answer.headers)
-
     leader, *others = await a_crew(planner, contoso, {}, {}, {})
-    await register_webhooks(call, url=WEBHOOK, key="key")
+    await register(planner)
     await planner.patch(f"{leader}?tag=mine", LATER)
     await crews.webhooks.quiet()
     assert [await times(planner, one) for one in (leader, *others)] == [LATER] * 3
@@ -57,18 +52,17 @@ async def test_a_crew_moves_together_one_level_deeper_under_the_same_tag(
     assert {by_key(body["SharedVariables"])["tag"] for body in receiver.bodies} == {"mine"}
 
 
-async def test_the_status_goes_along_and_other_columns_do_not(
-    planner: Client, contoso: Contoso, crews: Dataverse
-) -> None:
+@pytest.mark.usefixtures("crews")
+async def test_the_status_goes_along_and_other_columns_do_not(planner: Client, contoso: Contoso) -> None:
     leader, other = await a_crew(planner, contoso, {}, {})
     canceled = contoso.statuses["Canceled"]
     change = {"BookingStatus@odata.bind": f"/bookingstatuses({canceled})", "name": "Only here"}
     await planner.patch(leader, change)
     row = await planner.get(f"{other}?$select=name,_bookingstatus_value")
     assert (row["name"], row["_bookingstatus_value"]) == ("Boiler service", canceled)
-    assert crews.plugins
 
 
+@pytest.mark.usefixtures("crews")
 @pytest.mark.parametrize(
     "difference",
     [
@@ -78,22 +72,19 @@ async def test_the_status_goes_along_and_other_columns_do_not(
     ],
     ids=["other times", "no flag", "no requirement"],
 )
-async def test_who_is_not_of_the_crew_stays(
-    planner: Client, contoso: Contoso, crews: Dataverse, difference: dict[str, Json]
-) -> None:
+async def test_who_is_not_of_the_crew_stays(planner: Client, contoso: Contoso, difference: dict[str, Json]) -> None:
     one, other = await a_crew(planner, contoso, {}, difference)
     before = await times(planner, other), await times(planner, one)
     await planner.patch(one, LATER)
     assert (await times(planner, other), await times(planner, one)) == (before[0], LATER)
     await planner.patch(other, {**LATER, "duration": 61})
     assert await times(planner, one) == LATER
-    assert crews.plugins
 
 
 async def test_a_refusal_of_one_follower_leaves_all_where_they_were(
     planner: Client, contoso: Contoso, crews: Dataverse
 ) -> None:
-    crews.plugins.append(refuse_completed)
+    crews.cloud.settings.change({"dataverse.business_logic": ["crew_cascade", "refuse_completed"]})
     completed = {"BookingStatus@odata.bind": f"/bookingstatuses({contoso.statuses['Completed']})"}
     leader, _ = await a_crew(planner, contoso, {}, completed)
     before = await times(planner, leader)
@@ -101,8 +92,8 @@ async def test_a_refusal_of_one_follower_leaves_all_where_they_were(
     assert await times(planner, leader) == before
 
 
-async def test_a_completed_booking_keeps_its_times(planner: Client, contoso: Contoso, dataverse: Dataverse) -> None:
-    dataverse.plugins.append(refuse_completed)
+async def test_a_completed_booking_keeps_its_times(planner: Client, contoso: Contoso, cloud: Cloud) -> None:
+    cloud.settings.change({"dataverse.business_logic": ["refuse_completed"]})
     booking = f"{BOOKINGS}({await planner.create(BOOKINGS, a_booking(contoso))})"
     completed = {"BookingStatus@odata.bind": f"/bookingstatuses({contoso.statuses['Completed']})"}
     await planner.patch(booking, {**LATER, **completed})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -17,20 +16,11 @@ from sandbox.dataverse.schema import Reference
 from sandbox.dataverse.webhooks import MOST_REMEMBERED
 from sandbox.directory import known_id
 from sandbox.http import Json, Request, Response
-from sandbox.install import Registration, register_webhooks
+from sandbox.install import Registration
 from sandbox.seed import DISPATCHER, Contoso
-from tests.sandbox_dataverse.clients import WEBHOOK, Client, Receiver, a_booking, by_key
+from tests.sandbox_dataverse.clients import KEY, Client, Receiver, a_booking, by_key, register
 
 BOOKINGS = "bookableresourcebookings"
-KEY = "function/key=="
-
-
-async def register(client: Client) -> Registration:
-    async def call(method: str, path: str, body: Json) -> tuple[int, Json, Mapping[str, str]]:
-        answer = await client.call(method, path, body)
-        return answer.status, answer.json() if answer.body else None, answer.headers
-
-    return await register_webhooks(call, url=WEBHOOK, key=KEY)
 
 
 @pytest.fixture
