@@ -16,8 +16,9 @@ from shared.azure_sdk import managed_identity
 from shared.conditions import compile_condition
 from shared.dataverse.bookings import DataverseBookings
 from shared.dataverse.changes import DataverseChanges
+from shared.dataverse.envelopes import Envelopes
+from shared.dataverse.lanes import Rows
 from shared.dataverse.organization import Organization
-from shared.dataverse.reads import BookingList, Bookings
 from shared.dispatch import Dispatcher, Form, Lanes
 from shared.errors import SettingsError
 from shared.graph.envelope import JsonBatch
@@ -100,7 +101,7 @@ def build(settings: Settings, outside: Outside) -> App:
             random=outside.random,
         )
 
-    dataverse = caller(settings.dataverse, f"{settings.dataverse}/.default", Bookings(), BookingList())
+    dataverse = caller(settings.dataverse, f"{settings.dataverse}/.default", Rows(), Envelopes())
     graph = caller(settings.graph, settings.graph_scope, Mailboxes(settings.graph_requests), JsonBatch(settings.graph))
     organization = Organization(dataverse, settings.organization)
     try:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
 from shared.dataverse.organization import HEADERS, ROOT, Organization
-from shared.dataverse.wire import ENTITY_SET, booking_of, query_of
-from shared.errors import BookingSyncError, GoneError, RefusedError, UnavailableError
+from shared.dataverse.wire import COLUMNS, ENTITY_SET, booking_of, columns_of, query_of, row_of
+from shared.errors import (
+    BookingSyncError,
+    DeniedError,
+    GoneError,
+    OutcomeUnknownError,
+    RefusedError,
+    UnavailableError,
+)
 from shared.http import Caller, HttpResponse, error_codes, without_host
-from shared.sync.model import Booking, BookingId, MailboxId, ResourceId
+from shared.sync.model import Booking, BookingChange, BookingId, BookingRow, MailboxId, ResourceId
 
 NO_SUCH_ROW = frozenset({"0x80040217", "0x80060891", ""})
 """Codes of a missing row; the documentation's own sample leaves the code empty."""
+BUSY_DATABASE = frozenset({"0x80044150", "0x80044151"})
+"""Codes of a deadlock and of a time-out in the database: nothing was done."""
+ABORTED = "0x80040265"
+"""Business logic refused the operation (Microsoft docs, "Compose HTTP requests and handle errors")."""
+_PRIVILEGE = re.compile(r"\bprv\w+")
 
 RESOURCES_WITH_USERS = (
     "bookableresources?$select=bookableresourceid&$expand=UserId($select=azureactivedirectoryobjectid)"
@@ -54,6 +67,30 @@ class DataverseBookings:
             raise RefusedError("Dataverse answered without a row")
         return booking_of(row, self._mailboxes)
 
+    async def update_booking(self, booking: BookingId, version: int, change: BookingChange, tag: str) -> BookingRow:
+        """Write `change` if the row still has `version`, which its etag is made of.
+
+        A repetition cannot do harm: once it has happened, the row has another version.
+        """
+        await self._organization.check()
+        query = urlencode({"$select": ",".join(COLUMNS), "tag": tag}, quote_via=quote, safe="$,")
+        answer = await self._caller.call(
+            "PATCH",
+            f"{ROOT}/{ENTITY_SET}({booking})?{query}",
+            headers={**HEADERS, "If-Match": f'W/"{version}"', "Prefer": "return=representation"},
+            body=columns_of(change),
+            repeatable=True,
+            refine=_not_written,
+            lane=booking,
+        )
+        try:
+            row = row_of(answer.json())
+        except ValueError as error:
+            raise OutcomeUnknownError("Dataverse answered an update without its row") from error
+        if row.id != booking:
+            raise OutcomeUnknownError("Dataverse answered an update with another row")
+        return row
+
     async def mailboxes(self) -> Mapping[ResourceId, MailboxId]:
         """The Entra object ids of all users behind resources, whatever state either is in, and what is set beside."""
         await self._organization.check()
@@ -84,3 +121,20 @@ def _not_found(response: HttpResponse, said: str) -> BookingSyncError | None:
     if not codes:
         return UnavailableError(said)
     return GoneError(said) if codes <= NO_SUCH_ROW else RefusedError(said)
+
+
+def _not_written(response: HttpResponse, said: str) -> BookingSyncError | None:
+    """Why a write was refused. What Dataverse says in words is not quoted: it may name people and customers."""
+    codes = set(error_codes(response))
+    if codes & BUSY_DATABASE:
+        return UnavailableError(said)
+    if ABORTED in codes:
+        return RefusedError(
+            f"{said}: a plug-in, workflow or business rule in Dynamics 365 does not allow this change; make it there "
+            "by hand to read why"
+        )
+    if response.status == HTTPStatus.FORBIDDEN and (
+        privilege := _PRIVILEGE.search(response.body.decode(errors="replace"))
+    ):
+        return DeniedError(f"{said}: the security role of the app's user in Dynamics 365 lacks {privilege[0]}")
+    return _not_found(response, said)

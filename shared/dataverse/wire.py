@@ -7,7 +7,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.errors import RefusedError
-from shared.sync.model import Booking, BookingId, MailboxId, Resource, ResourceId, Status, StatusKind
+from shared.sync.model import (
+    Booking,
+    BookingChange,
+    BookingId,
+    BookingRow,
+    MailboxId,
+    Resource,
+    ResourceId,
+    Status,
+    StatusKind,
+)
 
 ENTITY_SET = "bookableresourcebookings"
 COLUMNS = (
@@ -97,6 +107,38 @@ def booking_of(row: Mapping[str, Any], mailboxes: Mapping[ResourceId, MailboxId]
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RefusedError(f"the booking has a column that cannot be read: {error}") from error
+
+
+def columns_of(change: BookingChange) -> dict[str, Any]:
+    """The body of an update: what changes and nothing else, for equal values would be saved and posted, too.
+
+    Whether Dataverse derives the duration from start and end is not documented, so all three go together.
+    """
+    body: dict[str, Any] = {}
+    if change.start is not None and change.end is not None:
+        body["starttime"], body["endtime"] = (f"{instant:%Y-%m-%dT%H:%M:%SZ}" for instant in (change.start, change.end))
+        body["duration"] = round((change.end - change.start).total_seconds() / 60)
+    if change.name is not None:
+        body["name"] = change.name
+    if change.status is not None:
+        body["BookingStatus@odata.bind"] = f"/bookingstatuses({change.status})"
+    return body
+
+
+def row_of(row: Mapping[str, Any]) -> BookingRow:
+    """The answer to an update, which holds no expanded rows. Raises `ValueError` when it is no such row."""
+    try:
+        return BookingRow(
+            id=BookingId(row["bookableresourcebookingid"].lower()),
+            version=int(row["versionnumber"]),
+            name=row.get("name") or "",
+            start=_instant(row["starttime"]),
+            end=_instant(row["endtime"]),
+            status=row["_bookingstatus_value"].lower(),
+            resource=ResourceId(row["_resource_value"].lower()),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a booking: {error}") from error
 
 
 def _status(row: Mapping[str, Any]) -> Status:

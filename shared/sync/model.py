@@ -112,6 +112,34 @@ class Booking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BookingChange:
+    """What is to be written to a booking; what is not given stays. `status` is the id of a booking status."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+    name: str | None = None
+    status: str | None = None
+
+    def __post_init__(self) -> None:
+        """Start and end belong together: the duration follows from both."""
+        if (self.start is None) != (self.end is None):
+            raise ValueError("a booking is given its start and its end together")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookingRow:
+    """A booking's own columns at one `version`, without what its lookups lead to: `status` is the status's id."""
+
+    id: BookingId
+    version: int
+    name: str
+    start: datetime
+    end: datetime
+    status: str
+    resource: ResourceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """What a calendar shows of a booking, in one shape for both sides. Instants are aware and in UTC.
 

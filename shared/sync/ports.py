@@ -13,7 +13,9 @@ from typing import Protocol
 
 from shared.sync.model import (
     Booking,
+    BookingChange,
     BookingId,
+    BookingRow,
     Claim,
     Content,
     Event,
@@ -44,6 +46,16 @@ class BookingSide(Protocol):
 
     async def get_booking(self, booking: BookingId) -> Booking | None:
         """The row as it is now, `None` when there is none. Raises `RefusedError` in the wrong organisation (R14)."""
+
+    async def update_booking(self, booking: BookingId, version: int, change: BookingChange, tag: str) -> BookingRow:
+        """Write `change` if the row still has `version`; gives the row as it is then.
+
+        The posts that follow from it carry `tag`, those of what business logic does beside it, too. Raises
+        `PreconditionError` when the row has moved on (perhaps by this very write, of which the first answer was lost),
+        `GoneError`, `RefusedError` when the platform, its business logic or the app's role does not allow it, and
+        `OutcomeUnknownError` when it has happened and only the result is not known. What else is lost on the way is
+        sent again, under the same version; so even when it ends as a `TransientError`, it may have happened.
+        """
 
     async def mailboxes(self) -> Mapping[ResourceId, MailboxId]:
         """Every mailbox that may hold events of ours: those of the users behind resources, disabled ones included."""

@@ -15,8 +15,9 @@ import pytest
 
 from sandbox.clock import Clock
 from shared.dataverse.bookings import DataverseBookings
+from shared.dataverse.envelopes import Envelopes
+from shared.dataverse.lanes import Rows
 from shared.dataverse.organization import Organization
-from shared.dataverse.reads import BookingList, Bookings
 from shared.dispatch import Dispatcher
 from shared.errors import OutcomeUnknownError, RefusedError, ThrottledError, UnavailableError
 from shared.http import Caller, HttpRequest, HttpResponse
@@ -84,7 +85,7 @@ class Dataverse:
 
 def reader(dataverse: Dataverse) -> DataverseBookings:
     clock = Clock(START)
-    lanes = Dispatcher(dataverse, lanes=Bookings(), form=BookingList(), clock=clock)
+    lanes = Dispatcher(dataverse, lanes=Rows(), form=Envelopes(), clock=clock)
     caller = Caller(base=BASE, scope="s", transport=lanes, tokens=Numbered(), clock=clock, random=Random(1))
     return DataverseBookings(caller, organization=Organization(caller, ORGANIZATION), mailboxes={})
 

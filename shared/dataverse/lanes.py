@@ -1,0 +1,94 @@
+"""What waits for Dataverse, and what of it leaves together. Pure; implements `shared.dispatch.Lanes`.
+
+Reads leave as a list by ids, which costs Dataverse one request and one query; writes as a `$batch`, whose parts are
+carried out one after another, so that it is kept small (Microsoft docs, "Service protection API limits", advise ten to
+begin with). They do not wait for each other, but there is one measure of how much may be under way: the limits are the
+app's, whatever it asks for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+
+from shared.dispatch import Load, Operation, Outcome
+from shared.gate import Gate
+from shared.http import HttpResponse
+
+AT_ONCE = 4
+"""How many requests may be under way until Dataverse names another number (`x-ms-dop-hint`)."""
+MOST_AT_ONCE = 52
+"""The limit of concurrent requests of one user (Microsoft docs, "Service protection API limits")."""
+
+
+class Kind(StrEnum):
+    """How operations leave."""
+
+    ALONE = "alone"
+    LIST = "list"
+    BATCH = "batch"
+
+
+MOST: Mapping[Kind, int] = {Kind.ALONE: 1, Kind.LIST: 50, Kind.BATCH: 12}
+"""How many leave together. The address of a list of 50 has about 4,500 characters, which every gateway takes."""
+
+
+class Rows:
+    """One lane for all rows."""
+
+    def __init__(self) -> None:
+        """Nothing waits."""
+        self._waiting: dict[Operation, None] = {}
+        self._gate = Gate(AT_ONCE, AT_ONCE)
+        self._under_way: Counter[str] = Counter()
+
+    def add(self, operation: Operation) -> None:
+        """It waits from now on."""
+        self._waiting[operation] = None
+
+    def discard(self, operation: Operation) -> None:
+        """It does not wait any more, if it did."""
+        self._waiting.pop(operation, None)
+
+    def waiting(self) -> Sequence[tuple[Operation, datetime]]:
+        """Everything that waits, and until when Dataverse has asked for patience."""
+        return [(operation, self._gate.open_from) for operation in self._waiting]
+
+    def take(self, now: datetime) -> Load | None:
+        """What has waited longest, and others of its kind with it, unless it is better to wait for more."""
+        if not self._gate.room(now):
+            return None
+        loads = [load for kind in Kind if (load := self._gathered(kind, now)) is not None]
+        load = min(loads, key=lambda one: one.operations[0].number, default=None)
+        if load is not None:
+            self._gate.used += 1
+            self._under_way[load.kind] += 1
+            for operation in load.operations:
+                del self._waiting[operation]
+        return load
+
+    def _gathered(self, kind: Kind, now: datetime) -> Load | None:
+        those = (operation for operation in self._waiting if _kind(operation) is kind)
+        load = Load(kind, tuple(islice(those, MOST[kind])))
+        if not load.operations or (self._under_way[kind] and not load.is_ready(MOST[kind], now)):
+            return None
+        return load
+
+    def back(self, load: Load, outcomes: Mapping[Operation, Outcome], now: datetime) -> None:
+        """The load is not under way any more, and its answers tell how much Dataverse bears."""
+        self._gate.used -= 1
+        self._under_way[load.kind] -= 1
+        answers = [outcome for outcome in outcomes.values() if isinstance(outcome, HttpResponse)]
+        hint = answers[0].headers.get("x-ms-dop-hint", "") if answers else ""
+        if hint.isdecimal():
+            self._gate.most = min(max(int(hint), 1), MOST_AT_ONCE)
+        self._gate.learn(answers, now)
+
+
+def _kind(operation: Operation) -> Kind:
+    if operation.is_alone:
+        return Kind.ALONE
+    return Kind.LIST if operation.request.method == "GET" else Kind.BATCH
