@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
-from operator import attrgetter
 from random import Random
 
 from shared.sync.model import BookingId, Cause, Mark
@@ -26,13 +25,17 @@ def by_booking(marks: Iterable[Mark]) -> dict[BookingId, tuple[Mark, ...]]:
 
 
 def coalesce(marks: Iterable[Mark]) -> tuple[Mark, ...]:
-    """At most one mark for each cause, saying as much as all of `marks` together."""
-    ordered = sorted(marks, key=attrgetter("cause"))
-    return tuple(_fold(tuple(group)) for _, group in groupby(ordered, key=attrgetter("cause")))
+    """At most one mark for each cause, and each event, saying as much as all of `marks` together."""
+
+    def about(mark: Mark) -> tuple[str, str]:
+        return mark.cause, mark.event or ""
+
+    return tuple(_fold(tuple(group)) for _, group in groupby(sorted(marks, key=about), key=about))
 
 
 def _fold(marks: tuple[Mark, ...]) -> Mark:
     versions = [mark.version for mark in marks]
+    etags = {mark.etag for mark in marks}
     return replace(
         marks[0],
         accepted_at=min(mark.accepted_at for mark in marks),
@@ -41,6 +44,7 @@ def _fold(marks: tuple[Mark, ...]) -> Mark:
         attempts=max(mark.attempts for mark in marks),
         version=None if None in versions else max(version for version in versions if version is not None),
         generation=max(mark.generation for mark in marks),
+        etag=etags.pop() if len(etags) == 1 else "",
         is_approved=any(mark.is_approved for mark in marks),
         key="",
     )

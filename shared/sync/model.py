@@ -296,16 +296,25 @@ class Cause(StrEnum):
     UPDATED = "updated"
     DELETED = "deleted"
     HANDED_OVER = "handed_over"
+    EVENT_CHANGED = "event_changed"
+    EVENT_DELETED = "event_deleted"
+
+
+OF_EVENTS = frozenset({Cause.EVENT_CHANGED, Cause.EVENT_DELETED})
+"""Causes that name an event; its booking is looked up when the mark is worked off."""
+UNKNOWN = BookingId("")
+"""The booking of a mark on an event before it was looked up, and of an event that is none of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A durable "booking B may have changed".
+    """A durable "booking B may have changed", or "event E in mailbox M may have changed".
 
     `posts` counts the accepted hints it stands for (R11). A deletion is proof that the row was deleted (R3). A
     hand-over names in `generation` the first generation that no longer lives in this shard (R10). `version` is the row
-    version that the post spoke of. `is_approved`: an administrator has approved what it leads to (R4). `key` is the
-    stored row's key, empty before it is stored.
+    version that the post spoke of. `mailbox`, `event` and `etag` belong to the causes `OF_EVENTS`, where `booking` may
+    be `UNKNOWN`; `etag` is the event's when the hint named it. `is_approved`: an administrator has approved what it
+    leads to (R4). `key` is the stored row's key, empty before it is stored.
     """
 
     booking: BookingId
@@ -316,6 +325,9 @@ class Mark:
     attempts: int = 0
     version: int | None = None
     generation: int = 0
+    mailbox: MailboxId | None = None
+    event: EventId | None = None
+    etag: str = ""
     correlation: str = ""
     is_approved: bool = False
     key: str = ""
