@@ -11,6 +11,7 @@ import base64
 import json
 import random
 import uuid
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
 
@@ -19,6 +20,12 @@ from sandbox.faults import Faults
 from sandbox.http import HttpError, Json, Request, Response, Send
 from sandbox.recorder import Call, Recorder
 from sandbox.settings import Settings
+
+type Watcher = Callable[[Call, Request, Response], None]
+"""Is told every answered call, whatever became of it on its way."""
+
+WATCHERS: list[Watcher] = []
+"""Who watches all clouds of this process; the tests compare the answers with Microsoft's schema."""
 
 
 class Service(Protocol):
@@ -93,6 +100,8 @@ class Cloud:
             self.recorder.finish(call, HTTPStatus.INTERNAL_SERVER_ERROR)
             raise
         self.recorder.finish(call, response.status)
+        for watch in WATCHERS:
+            watch(call, request, response)
         return response
 
     def reset(self) -> None:

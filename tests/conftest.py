@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 
 from sandbox.azurite import Azurite
 
+pytest_plugins = ["tests.schema.plugin"]
+
 # A busy machine makes examples slow; that says nothing about the code under test.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
