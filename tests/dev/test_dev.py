@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,8 @@ def pins(tmp_path: Path) -> Path:
     node.mkdir(parents=True)
     (node / "package.json").write_text("{}")
     (node / "package-lock.json").write_text("{}")
+    shutil.copytree(node, tmp_path / "tests" / "clients" / "node")
+    (tmp_path / "tests" / "clients" / "requirements.txt").write_text("msal==1\n")
     return tmp_path
 
 
@@ -105,6 +108,17 @@ def test_a_part_is_made_again_only_when_its_own_pins_change(
     assert [old != new for old, new in zip(before, after, strict=True)] == [venv, node]
 
 
+@pytest.mark.parametrize("file", ["requirements.txt", "node/package.json", "node/package-lock.json"])
+def test_the_clients_are_made_again_only_when_their_own_pins_change(dev: ModuleType, pins: Path, file: str) -> None:
+    def stamps() -> list[str]:
+        return [dev.venv_stamp(pins), dev.node_stamp(pins), dev.clients_stamp(pins), dev.node_stamp(pins, dev.CLIENTS)]
+
+    before = stamps()
+    (pins / "tests" / "clients" / file).write_text("changed")
+    changed = [old != new for old, new in zip(before, stamps(), strict=True)]
+    assert changed == [False, False, file == "requirements.txt", file != "requirements.txt"]
+
+
 def test_another_python_makes_another_stamp(dev: ModuleType, pins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = dev.venv_stamp(pins)
     monkeypatch.setattr(dev, "PYTHON", "3.14")
@@ -123,6 +137,7 @@ def test_only_a_sealed_directory_is_whole(dev: ModuleType, tmp_path: Path) -> No
 def here(dev: ModuleType, pins: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As if dev.py stood in a directory of its own."""
     places = {"ROOT": "", "DEV": ".dev", "VENV": ".dev/venv", "NODE_MODULES": ".dev/node_modules", "OWN_NODE": ".dev/n"}
+    places |= {"CLIENTS_VENV": ".dev/clients/venv", "CLIENTS_NODE_MODULES": ".dev/clients/node_modules"}
     for name, place in places.items():
         monkeypatch.setattr(dev, name, pins / place)
     return pins
@@ -131,14 +146,15 @@ def here(dev: ModuleType, pins: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_half_an_environment_is_made_anew(
     dev: ModuleType, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    python = program(here / "python3.13", f'mkdir -p "{here}/.dev/venv/bin"; touch "{here}/.dev/venv/bin/python"')
+    python = program(here / "python3.13", 'mkdir -p "$1/bin"; touch "$1/bin/python"')
     calls: list[list[str]] = []
 
     def call(_setup: Any, parts: list[object], cwd: Path = here) -> str:
-        calls.append([str(part) for part in parts])
-        if "venv" in calls[-1]:
-            subprocess.run([python], check=True)  # noqa: S603 - our own script
-        if "ci" in calls[-1]:
+        command = [str(part) for part in parts]
+        calls.append(command)
+        if "venv" in command:
+            subprocess.run([python, command[-1]], check=True)  # noqa: S603 - our own script
+        if "ci" in command:
             (cwd / "node_modules").mkdir()
         return ""
 
@@ -161,6 +177,15 @@ def test_half_an_environment_is_made_anew(
     made = len(calls)
     dev.set_up()
     assert len(calls) == made, "a whole environment is left alone"
+    assert not (here / ".dev" / "clients").exists(), "the clients come only when they are asked for"
+
+    dev.set_up(clients=True)
+    assert dev.has_clients_venv()
+    assert dev.has_clients_node_modules()
+    assert dev.has_venv()
+    made = len(calls)
+    dev.set_up(clients=True)
+    assert len(calls) == made
 
 
 def test_what_fails_is_told_and_not_sealed(dev: ModuleType, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +211,8 @@ def test_help_and_unknown_commands() -> None:
     assert "unknown command 'fly'" in unknown.stderr
 
 
-def test_the_lock_of_the_node_packages_names_no_address() -> None:
-    lock = (ROOT / "sandbox" / "node" / "package-lock.json").read_text()
+@pytest.mark.parametrize(("part", "packages"), [("sandbox", 300), ("tests/clients", 25)])
+def test_the_lock_of_the_node_packages_names_no_address(part: str, packages: int) -> None:
+    lock = (ROOT / part / "node" / "package-lock.json").read_text()
     assert '"resolved"' not in lock
-    assert lock.count('"integrity"') > 300
+    assert lock.count('"integrity"') > packages

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from sandbox.directory import known_id
+from sandbox.directory import Directory, known_id
+from sandbox.graph.routes import Graph
 from sandbox.http import Json, Response
 from tests.sandbox.apps import ALICE, BOB, BOOKING, ROOM, UNLICENSED, App, code, times
 
@@ -148,6 +150,22 @@ async def test_calendars(app: App) -> None:
     assert (calendar["name"], calendar["isDefaultCalendar"]) == ("Calendar", True)
     assert calendar["owner"] == {"name": "Alice Adams", "address": ALICE}
     assert [found["id"] for found in await app.list(f"/users/{ALICE}/calendars")] == [calendar["id"]]
+
+
+async def test_calendars_are_listed_by_name_and_by_pages(app: App, graph: Graph, directory: Directory) -> None:
+    account = directory.find(ALICE)
+    assert account
+    mailbox = graph.state.mailbox(account)
+    for number in range(3):
+        more = replace(mailbox.default_calendar, id=f"AAMkAG{number}=", name=f"Team {number}", is_default=False)
+        mailbox.calendars[more.id] = more
+    calendars = f"/users/{ALICE}/calendars"
+    page = (await app.get(calendars, top="3")).json()
+    assert [calendar["name"] for calendar in page["value"]] == ["Calendar", "Team 0", "Team 1"]
+    assert "skip=3" in page["@odata.nextLink"]
+    assert [calendar["name"] for calendar in await app.list(calendars, top="3", skip="3")] == ["Team 2"]
+    assert [calendar["name"] for calendar in await app.list(calendars, filter="name eq 'team 1'")] == ["Team 1"]
+    assert code(await app.get(calendars, orderby="name")) == (501, "NotImplemented")
 
 
 async def test_every_way_to_the_default_calendar_leads_there(app: App) -> None:

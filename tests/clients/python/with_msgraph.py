@@ -1,0 +1,207 @@
+"""Microsoft's Graph SDK for Python, with azure-identity."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from azure.identity import ClientSecretCredential
+from kiota_abstractions.api_error import APIError
+from kiota_abstractions.base_request_configuration import RequestConfiguration
+from kiota_authentication_azure.azure_identity_authentication_provider import AzureIdentityAuthenticationProvider
+from msgraph import GraphRequestAdapter, GraphServiceClient
+from msgraph.generated.models.body_type import BodyType
+from msgraph.generated.models.date_time_time_zone import DateTimeTimeZone
+from msgraph.generated.models.event import Event
+from msgraph.generated.models.free_busy_status import FreeBusyStatus
+from msgraph.generated.models.item_body import ItemBody
+from msgraph.generated.models.location import Location
+from msgraph.generated.models.o_data_errors.o_data_error import ODataError
+from msgraph.generated.models.single_value_legacy_extended_property import SingleValueLegacyExtendedProperty
+from msgraph.generated.models.subscription import Subscription
+from msgraph.generated.users.item.calendar_view.calendar_view_request_builder import CalendarViewRequestBuilder
+from msgraph.generated.users.item.calendar_view.delta.delta_request_builder import DeltaRequestBuilder
+from msgraph.generated.users.item.events.events_request_builder import EventsRequestBuilder
+from msgraph.generated.users.users_request_builder import UsersRequestBuilder
+from msgraph_core.requests.batch_request_content import BatchRequestContent
+from steps import sandbox, step, tell
+
+MARKER = "String {66f5a359-4659-4830-9070-00040ec6ac6e} Name Conformance"
+IMMUTABLE = 'IdType="ImmutableId"'
+
+
+def connect() -> GraphServiceClient:
+    credential = ClientSecretCredential(
+        sandbox.tenant_id,
+        sandbox.client_id,
+        sandbox.client_secret,
+        authority=sandbox.login,
+        disable_instance_discovery=True,
+    )
+    scopes = ["https://graph.microsoft.com/.default"]
+    adapter = GraphRequestAdapter(
+        AzureIdentityAuthenticationProvider(credential, scopes=scopes, allowed_hosts=["localhost"])
+    )
+    adapter.base_url = f"{sandbox.graph}/v1.0"
+    return GraphServiceClient(request_adapter=adapter)
+
+
+def an_event(subject: str, start: str, end: str) -> Event:
+    return Event(
+        subject=subject,
+        body=ItemBody(content_type=BodyType.Text, content="As agreed."),
+        start=DateTimeTimeZone(date_time=start, time_zone="W. Europe Standard Time"),
+        end=DateTimeTimeZone(date_time=end, time_zone="Europe/Berlin"),
+        location=Location(display_name="Site 7"),
+        show_as=FreeBusyStatus.Tentative,
+        transaction_id=f"conformance-{subject}",
+        single_value_extended_properties=[SingleValueLegacyExtendedProperty(id=MARKER, value="7")],
+    )
+
+
+def with_headers(**headers: str) -> RequestConfiguration:
+    configuration: RequestConfiguration = RequestConfiguration()
+    for name, value in headers.items():
+        configuration.headers.add(name.replace("_", "-"), value)
+    return configuration
+
+
+async def main() -> None:
+    client = connect()
+    user = client.users.by_user_id(sandbox.user)
+
+    with step("users: get, list with $select, follow @odata.nextLink"):
+        alice = await user.get()
+        assert alice.mail == sandbox.user
+        query = UsersRequestBuilder.UsersRequestBuilderGetQueryParameters(select=["id", "displayName"], top=5)
+        page = await client.users.get(RequestConfiguration(query_parameters=query))
+        assert len(page.value) == 5
+        following = await client.users.with_url(page.odata_next_link).get()
+        assert {item.id for item in page.value}.isdisjoint(item.id for item in following.value)
+
+    with step("calendar: get, list"):
+        calendar = await user.calendar.get()
+        assert calendar.is_default_calendar
+        assert calendar.owner.address == sandbox.user
+        assert [item.id for item in (await user.calendars.get()).value] == [calendar.id]
+
+    with step("event: create with an extended property"):
+        made = await user.events.post(
+            an_event("Boiler", "2026-11-02T09:00:00", "2026-11-02T10:00:00"), with_headers(Prefer=IMMUTABLE)
+        )
+        assert made.show_as is FreeBusyStatus.Tentative
+        assert made.start.time_zone == "UTC"
+        assert made.start.date_time.startswith("2026-11-02T08:00:00")
+        assert made.created_date_time.tzinfo is not None
+
+    with step("event: a second create with its transactionId is refused"):
+        try:
+            await user.events.post(an_event("Boiler", "2026-11-02T09:00:00", "2026-11-02T10:00:00"))
+        except ODataError as error:
+            assert error.error.code == "ErrorDuplicateTransactionId"
+        else:
+            raise AssertionError("created twice")
+
+    one = user.events.by_event_id(made.id)
+    with step("event: get with $expand, in another time zone"):
+        query = type(one).EventItemRequestBuilderGetQueryParameters(
+            expand=[f"singleValueExtendedProperties($filter=id eq '{MARKER}')"]
+        )
+        configuration = with_headers(Prefer=f'{IMMUTABLE}, outlook.timezone="Europe/Berlin"')
+        configuration.query_parameters = query
+        seen = await one.get(configuration)
+        assert seen.id == made.id
+        assert seen.start.date_time.startswith("2026-11-02T09:00:00")
+        assert seen.single_value_extended_properties[0].value == "7"
+
+    with step("event: update with its etag, be refused with the old one"):
+        etag = made.additional_data["@odata.etag"]
+        moved = await one.patch(Event(subject="Boiler, moved"), with_headers(If_Match=etag))
+        assert moved.subject == "Boiler, moved"
+        try:
+            await one.patch(Event(subject="Too late"), with_headers(If_Match=etag))
+        except APIError as error:
+            assert error.response_status_code == 412
+        else:
+            raise AssertionError("an old etag was taken")
+
+    with step("events: list with $filter, $orderby, $top and pages"):
+        for number in range(3):
+            await user.events.post(an_event(f"N{number}", f"2026-11-0{3 + number}T09:00:00", "2026-11-09T10:00:00"))
+        query = EventsRequestBuilder.EventsRequestBuilderGetQueryParameters(
+            filter=f"singleValueExtendedProperties/any(ep: ep/id eq '{MARKER}' and ep/value eq '7')",
+            orderby=["start/dateTime desc"],
+            select=["subject"],
+            top=2,
+        )
+        page = await user.events.get(RequestConfiguration(query_parameters=query))
+        rest = await user.events.with_url(page.odata_next_link).get()
+        assert [item.subject for item in (*page.value, *rest.value)] == ["N2", "N1", "N0", "Boiler, moved"]
+
+    window = {"start_date_time": "2026-11-01T00:00:00Z", "end_date_time": "2026-11-30T00:00:00Z"}
+    with step("calendarView"):
+        view = CalendarViewRequestBuilder.CalendarViewRequestBuilderGetQueryParameters(**window)
+        page = await user.calendar_view.get(RequestConfiguration(query_parameters=view))
+        assert len(page.value) == 4
+
+    with step("calendarView/delta: a full round by pages, then what has changed"):
+        wanted = DeltaRequestBuilder.DeltaRequestBuilderGetQueryParameters(**window)
+        configuration = with_headers(Prefer=f"{IMMUTABLE}, odata.maxpagesize=2")
+        configuration.query_parameters = wanted
+        page = await user.calendar_view.delta.get(configuration)
+        seen_ids = [item.id for item in page.value]
+        while page.odata_next_link:
+            page = await user.calendar_view.delta.with_url(page.odata_next_link).get(with_headers(Prefer=IMMUTABLE))
+            seen_ids += [item.id for item in page.value]
+        assert len(set(seen_ids)) == 4
+        await one.delete()
+        page = await user.calendar_view.delta.with_url(page.odata_delta_link).get(with_headers(Prefer=IMMUTABLE))
+        (gone,) = page.value
+        assert gone.id == made.id
+        assert gone.additional_data["@removed"] == {"reason": "deleted"}
+
+    with step("event: what was deleted is not found"):
+        try:
+            await one.get()
+        except ODataError as error:
+            assert error.response_status_code == 404
+            assert error.error.code == "ErrorItemNotFound"
+        else:
+            raise AssertionError("found")
+
+    with step("$batch: two reads and a refusal"):
+        batch = BatchRequestContent()
+        for path in ("calendar", "events", "events/AAMkNoSuchEvent="):
+            request = client.users.by_user_id(sandbox.user).to_get_request_information()
+            request.url = f"{sandbox.graph}/v1.0/users/{sandbox.user}/{path}"
+            batch.add_request_information(request)
+        answer = await client.batch.post(batch)
+        assert sorted(answer.get_response_status_codes().values()) == [200, 200, 400]
+
+    with step("subscription: create with its validation, list, renew, delete"):
+        ends = datetime.now(UTC) + timedelta(days=2)
+        kept = await client.subscriptions.post(
+            Subscription(
+                change_type="created,updated,deleted",
+                notification_url=sandbox.receiver,
+                lifecycle_notification_url=sandbox.receiver,
+                resource=f"users/{sandbox.user}/events",
+                expiration_date_time=ends,
+                client_state="conformance",
+            )
+        )
+        assert [item.id for item in (await client.subscriptions.get()).value] == [kept.id]
+        later = ends + timedelta(days=1)
+        renewed = await client.subscriptions.by_subscription_id(kept.id).patch(Subscription(expiration_date_time=later))
+        assert abs(renewed.expiration_date_time - later) < timedelta(seconds=1)
+        await client.subscriptions.by_subscription_id(kept.id).delete()
+        assert not (await client.subscriptions.get()).value
+
+    with step("events: delete"):
+        for item in (await user.events.get()).value:
+            await user.events.by_event_id(item.id).delete()
+        assert not (await user.events.get()).value
+
+
+asyncio.run(main())
+tell("msgraph-sdk", "azure-identity")
