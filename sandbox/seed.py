@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from sandbox.dataverse.privileges import SYSTEM_ADMINISTRATOR, Right, Role, privileges
 from sandbox.dataverse.routes import BUSINESS_UNIT_ID, ORGANIZATION_ID, Dataverse
 from sandbox.dataverse.schema import Reference, Value
-from sandbox.directory import DOMAIN, Account, Application, Directory, known_id
+from sandbox.directory import DOMAIN, Account, Application, Directory, RoomList, known_id
 from sandbox.entra.certificates import known_key_pair
 from sandbox.keyvault.routes import KeyVault
 from sandbox.keyvault.routes import Role as VaultRole
@@ -25,6 +25,7 @@ PEOPLE = (
 )
 WITHOUT_MAILBOX = "Xavier Xu"
 ROOMS = {"room-1": "Room 1", "room-2": "Room 2"}
+ROOM_LIST, SEATS = "Headquarters", 8
 SPARE_VAN = "Spare Van"
 CUSTOMERS = {
     "Adventure Works": "Seattle",
@@ -136,6 +137,12 @@ def seed_contoso(directory: Directory, graph: object, dataverse: Dataverse) -> C
     customers = {name: _customer(dataverse, name, city) for name, city in CUSTOMERS.items()}
     people = [_person(directory, dataverse, name) for name in (*PEOPLE, WITHOUT_MAILBOX)]
     rooms = {name: _room(directory, dataverse, name, shown) for name, shown in ROOMS.items()}
+    directory.room_lists[ROOM_LIST] = RoomList(
+        id=known_id("roomlist", ROOM_LIST),
+        name=ROOM_LIST,
+        address=f"{ROOM_LIST.lower()}@{DOMAIN}",
+        rooms=tuple(room.account.address for room in rooms.values()),
+    )
     return Contoso(
         organization_id=ORGANIZATION_ID,
         people={person.account.address.partition("@")[0]: person for person in people},
@@ -226,7 +233,11 @@ def _person(directory: Directory, dataverse: Dataverse, name: str) -> Person:
 
 def _room(directory: Directory, dataverse: Dataverse, name: str, shown: str) -> Room:
     address = f"{name}@{DOMAIN}"
-    account = directory.add(Account(id=known_id("room", name), name=shown, address=address, is_room=True))
+    account = directory.add(
+        Account(
+            id=known_id("room", name), name=shown, address=address, is_room=True, capacity=SEATS, building=ROOM_LIST
+        )
+    )
     values: dict[str, Value] = {"resourcetype": FACILITY, "msdyn_primaryemail": address}
     return Room(account=account, resource_id=_resource(dataverse, shown, values))
 

@@ -96,7 +96,7 @@ class Simulators:
     def reset(self) -> None:
         """Forget everything but the registered applications: whoever resets shall still be able to get in."""
         self.cloud.reset()
-        self.directory.accounts.clear()
+        self.directory.forget_people()
 
     async def __aenter__(self) -> Self:
         self.seed("contoso")

@@ -36,7 +36,7 @@ from sandbox.graph.events import (
 )
 from sandbox.graph.extending import Extensions
 from sandbox.graph.filters import Field, Fields, Kind
-from sandbox.graph.odata import Options, next_link, read_options
+from sandbox.graph.odata import Options, next_link, pick, read_options
 from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, CALENDAR_WRITE, Context, key, needs
 from sandbox.graph.reading import (
     CANCELLED,
@@ -49,7 +49,8 @@ from sandbox.graph.reading import (
     selected,
 )
 from sandbox.graph.state import Calendar, Mailbox, State, is_item_id
-from sandbox.graph.times import read_instant
+from sandbox.graph.times import CUSTOM, read_instant
+from sandbox.graph.values import read_members, read_string
 from sandbox.graph.writing import changed_content, new_content, read_object
 from sandbox.http import Handler, Json, Response, Route
 from sandbox.settings import Setting, flag
@@ -57,8 +58,9 @@ from sandbox.settings import Setting, flag
 LONGEST_VIEW = timedelta(days=5 * 366)
 _OF_ONE = frozenset({"$select", "$expand"})
 _OF_MANY = frozenset({"$select", "$expand", "$filter", "$orderby", "$top", "$skip"})
+_CALENDAR = "microsoft.graph.calendar"
+_CALENDAR_FIELDS = Fields(_CALENDAR, {"name": Field(Kind.TEXT, lambda calendar: calendar.name)})
 WINDOW = frozenset({"startdatetime", "enddatetime"})
-_CALENDAR_FIELDS = Fields("microsoft.graph.calendar", {"name": Field(Kind.TEXT, lambda calendar: calendar.name)})
 
 SETTINGS = {
     "graph.transaction_memory": Setting(
@@ -75,6 +77,9 @@ SETTINGS = {
     ),
     "graph.duplicate_names_event": flag(
         default=True, meaning="whether ErrorDuplicateTransactionId carries @event.existingEventId"
+    ),
+    "graph.custom_zones": flag(
+        default=False, meaning=f"whether new events are said to be written in {CUSTOM}, as old ones of desktop Outlook"
     ),
     "graph.deleted_events_readable": flag(
         default=False, meaning="whether GET by immutable id finds an event in Deleted Items"
@@ -120,6 +125,7 @@ class Calendars:
         return [
             Route("GET", "/users/{user}/calendar", reads(partial(self._get_calendar, calendar=""))),
             Route("GET", "/users/{user}/calendars", reads(self._list_calendars)),
+            Route("POST", "/users/{user}/calendars", writes(self._create_calendar)),
             Route("GET", "/users/{user}/calendars/{calendar}", reads(self._get_calendar)),
             *(Route(method, "/users/{user}" + path, handler) for method, path, handler in operations),
             *(
@@ -135,24 +141,38 @@ class Calendars:
     # In the operations `calendar` is the id of one, "" for the default one, and None where the path names none.
 
     async def _get_calendar(self, context: Context, user: str, calendar: str) -> Response:
-        read_options(context.request, frozenset())
+        options = read_options(context.request, frozenset({"$select"}))
         mailbox = self._mailbox(user)
         found = _calendar(mailbox, calendar)
         path = (key("users", user), "calendar") if calendar == "" else (key("users", user), "calendars")
-        metadata = context.metadata(*path, entity=True)
-        return context.answer(200, {"@odata.context": metadata, **_calendar_json(mailbox, found)})
+        metadata = context.metadata(*path, select=options.select, entity=True)
+        shown = pick(_calendar_json(mailbox, found), options.select, _CALENDAR)
+        return context.answer(200, {"@odata.context": metadata, **shown})
 
     async def _list_calendars(self, context: Context, user: str) -> Response:
-        options = read_options(context.request, frozenset({"$filter", "$top", "$skip"}), fields=_CALENDAR_FIELDS)
+        options = read_options(context.request, _OF_MANY - {"$expand", "$orderby"}, fields=_CALENDAR_FIELDS)
         mailbox = self._mailbox(user)
         page, more = options.page_of(list(mailbox.calendars.values()))
-        body: dict[str, Json] = {
-            "@odata.context": context.metadata(key("users", user), "calendars"),
-            "value": [_calendar_json(mailbox, calendar) for calendar in page],
-        }
+        shown = [pick(_calendar_json(mailbox, calendar), options.select, _CALENDAR) for calendar in page]
+        metadata = context.metadata(key("users", user), "calendars", select=options.select)
+        body: dict[str, Json] = {"@odata.context": metadata, "value": shown}
         if more:
             body["@odata.nextLink"] = next_link(context.request, skip=str(options.skip + options.top))
         return context.answer(200, body)
+
+    async def _create_calendar(self, context: Context, user: str) -> Response:
+        """Names are unique (Graph docs, "Create calendar"; the code of the refusal was observed)."""
+        read_options(context.request, frozenset())
+        mailbox = self._mailbox(user)
+        body = read_members(_CALENDAR, "body", read_object(context.request), frozenset({"name"}))
+        name = read_string("name", body.get("name"))
+        if any(calendar.name.lower() == name.lower() for calendar in mailbox.calendars.values()):
+            raise GraphError(
+                HTTPStatus.CONFLICT, "ErrorFolderExists", "A folder with the specified name already exists."
+            )
+        metadata = context.metadata(key("users", user), "calendars", entity=True)
+        made = _calendar_json(mailbox, self._state.create_calendar(mailbox, name))
+        return context.answer(HTTPStatus.CREATED, {"@odata.context": metadata, **made})
 
     async def _list(self, context: Context, user: str, calendar: str | None = None) -> Response:
         options = read_options(context.request, _OF_MANY, fields=EVENT_FIELDS, expandable=EXPANDABLE)
@@ -203,7 +223,8 @@ class Calendars:
         where = _calendar(mailbox, calendar)
         content = new_content(read_object(context.request))
         self._refuse_duplicate(context, mailbox, content.transaction_id)
-        created = self._state.create(mailbox, where, content, context.at)
+        zone = CUSTOM if self._cloud.settings["graph.custom_zones"] else None
+        created = self._state.create(mailbox, where, content, context.at, original_zone=zone)
         path = _path(user, calendar, "events")
         if content.extensions and options.expand is None:
             options = replace(options, expand=("extensions", lambda _: True))  # only they come without being asked for

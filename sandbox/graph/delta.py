@@ -105,8 +105,8 @@ class Position:
             content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         except ValueError:
             return None
-        content, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
-        if len(content) != _LAYOUT.size or _checksum(content) != checksum:
+        content, sealed = content[:-_CHECKSUM], content[-_CHECKSUM:]
+        if len(content) != _LAYOUT.size or checksum(content) != sealed:
             return None
         full, resumes, mailbox, begin, end, issued, start, seen, told = _LAYOUT.unpack(content)
         return cls(
@@ -127,7 +127,7 @@ class Position:
         times = ((at - _EPOCH) // _MICROSECOND for at in (self.begin, self.end, self.issued))
         mailbox = UUID(self.mailbox).bytes
         content = _LAYOUT.pack(self.full, self.resumes, mailbox, *times, self.start, self.seen, self.told)
-        return base64.urlsafe_b64encode(content + _checksum(content)).decode().rstrip("=")
+        return base64.urlsafe_b64encode(content + checksum(content)).decode().rstrip("=")
 
 
 class Delta:
@@ -282,7 +282,7 @@ def _window_link(request: Request, position: Position) -> str:
     return _link(request, f"startDateTime={begin}&endDateTime={end}&{DELTA_TOKEN}", "")
 
 
-def _checksum(content: bytes) -> bytes:
+def checksum(content: bytes) -> bytes:
     """Tells a token from here from one made up or cut off."""
     return hashlib.sha256(content).digest()[:_CHECKSUM]
 

@@ -125,6 +125,11 @@ def user_not_found(name: str) -> GraphError:
     )
 
 
+def place_not_found(name: str) -> GraphError:
+    """No such place."""
+    return GraphError(HTTPStatus.NOT_FOUND, "ResourceNotFound", f"The place '{name}' was not found.")
+
+
 def mailbox_user_invalid(name: str) -> GraphError:
     """A mailbox operation on nobody."""
     return GraphError(HTTPStatus.NOT_FOUND, "ErrorInvalidUser", f"The requested user '{name}' is invalid.")
@@ -234,6 +239,15 @@ def subscription_not_found() -> GraphError:
 def calendar_access_denied() -> GraphError:
     """The application lacks the Exchange permission of the operation."""
     return GraphError(HTTPStatus.FORBIDDEN, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
+
+
+def policy_denied() -> GraphError:
+    """An access policy keeps the application away from the mailbox (observed live)."""
+    return GraphError(
+        HTTPStatus.FORBIDDEN,
+        "ErrorAccessDenied",
+        "Access to OData is disabled: [RAOP] : Blocked by tenant configured AppOnly AccessPolicy settings.",
+    )
 
 
 def directory_access_denied() -> GraphError:

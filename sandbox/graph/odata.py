@@ -32,6 +32,7 @@ class Options:
     order: tuple[tuple[Get, bool], ...] = ()
     top: int
     skip: int = 0
+    count: bool = False
     others: Mapping[str, str]
 
     def page_of[T](self, items: Sequence[T]) -> tuple[list[T], bool]:
@@ -71,6 +72,7 @@ def read_options(
     values: dict[str, Any] = {
         "top": _count(given, "$top", 1, largest_page, page),
         "skip": _count(given, "$skip", 0, None, 0),
+        "count": _flag(given, "$count"),
         "others": {name: given[name] for name in others if name in given},
     }
     if "$select" in given:
@@ -92,6 +94,13 @@ def _count(given: Mapping[str, str], name: str, least: int, most: int | None, de
         limits = f"at least {least}" if most is None else f"between {least} and {most}"
         raise bad_request(f"Invalid value '{text}' for {name} query option found. It must be a number {limits}.")
     return int(text)
+
+
+def _flag(given: Mapping[str, str], name: str) -> bool:
+    text = given.get(name, "false").lower()
+    if text not in ("true", "false"):
+        raise bad_request(f"Invalid value '{text}' for {name} query option found. It must be true or false.")
+    return text == "true"
 
 
 def _expand(text: str, expandable: Mapping[str, Mapping[str, Field]]) -> tuple[str, Predicate]:
@@ -122,6 +131,18 @@ def _sortable(get: Get) -> Callable[[Any], Json]:
         return (value is not None, value.casefold() if isinstance(value, str) else value)
 
     return key
+
+
+def pick(written: dict[str, Json], select: Sequence[str], type_name: str) -> dict[str, Json]:
+    """What `$select` leaves; the id always stays. Raises `GraphError` for a property that is not known."""
+    if not select:
+        return written
+    names = {name.lower(): name for name in written}
+    for name in select:
+        if name.lower() not in names:
+            raise not_modelled(f"$select={name} on {type_name}")
+    wanted = {"id", *(names[name.lower()] for name in select)}
+    return {name: value for name, value in written.items() if name in wanted}
 
 
 def next_link(request: Request, **changed: str) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import wraps
 from urllib.parse import quote
 
+from sandbox.directory import Directory
 from sandbox.entra.tokens import Claims
-from sandbox.graph.errors import CONTENT_TYPE, GraphError, not_modelled
+from sandbox.graph.errors import CONTENT_TYPE, GraphError, not_modelled, policy_denied
 from sandbox.graph.preferences import Preferences
-from sandbox.http import Handler, Json, Request, Response
+from sandbox.http import Handler, Json, Request, Response, Route
 from sandbox.recorder import Call
 
 VERSION = "/v1.0"
@@ -19,8 +20,11 @@ VERSION = "/v1.0"
 CALENDAR_READ_BASIC = frozenset({"Calendars.ReadBasic", "Calendars.ReadBasic.All"})
 CALENDAR_READ = frozenset({"Calendars.Read", "Calendars.ReadWrite"})
 CALENDAR_WRITE = frozenset({"Calendars.ReadWrite"})
+SETTINGS_READ = frozenset({"MailboxSettings.Read", "MailboxSettings.ReadWrite"})
+PLACE_READ = frozenset({"Place.Read.All", "Place.ReadWrite.All"})
 USER_READ_BASIC = frozenset({"User.ReadBasic.All"})
 USER_READ = frozenset({"User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"})
+USER_WRITE = frozenset({"User.ReadWrite.All", "Directory.ReadWrite.All"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,23 @@ class Context:
 def key(collection: str, value: str) -> str:
     """One part of a context URL, such as `users('id')`."""
     return f"{collection}('{quote(value, safe='')}')"
+
+
+def within_policy(directory: Directory, route: Route) -> Route:
+    """`route`, for applications only that no access policy keeps away from the mailbox of `{user}`.
+
+    Exchange Online docs, "Limiting application permissions to specific Exchange Online mailboxes".
+    """
+
+    @wraps(route.handler)
+    async def checked(context: Context, **values: str) -> Response:
+        application, account = directory.applications.get(context.caller.client_id), directory.find(values["user"])
+        scope = application.mailboxes if application is not None else None
+        if scope is not None and account is not None and account.address not in scope:
+            raise policy_denied()
+        return await route.handler(context, **values)
+
+    return replace(route, handler=checked)
 
 
 def needs(roles: frozenset[str], denied: GraphError, handler: Handler) -> Handler:

@@ -70,8 +70,8 @@ def event_json(event: Event, account: Account, wishes: Preferences, *, basics_on
         "allowNewTimeProposals": content.allow_new_time_proposals,
         "responseStatus": {"response": "organizer", "time": NEVER},
         "body": _body(content, wishes),
-        "start": _time(content.start, content, wishes),
-        "end": _time(content.end, content, wishes),
+        "start": time_json(content.start, content, wishes),
+        "end": time_json(content.end, content, wishes),
         "location": _location(content.locations),
         "locations": [_one_of_locations(place) for place in content.locations],
         "recurrence": None if content.recurrence is None else recurrence_json(content.recurrence),
@@ -122,8 +122,8 @@ def _body(content: Content, wishes: Preferences) -> Json:
     return {"contentType": "html", "content": content.body.html}
 
 
-def _time(moment: Moment, content: Content, wishes: Preferences) -> Json:
-    """An all-day event lies on its days in every zone; everything else is converted."""
+def time_json(moment: Moment, content: Content, wishes: Preferences) -> Json:
+    """A time of an event. An all-day event lies on its days in every zone; everything else is converted."""
     wall = moment.wall if content.is_all_day else Moment(moment.at, wishes.zone).wall
     return write_wall(wall, wishes.zone)
 

@@ -12,11 +12,15 @@ from sandbox.entra.tokens import TokenRejected, Tokens
 from sandbox.graph.batch import serve_batch
 from sandbox.graph.calendars import Calendars
 from sandbox.graph.delta import Delta
+from sandbox.graph.directory_changes import DirectoryChanges
 from sandbox.graph.errors import GraphError, not_modelled, token_rejected
+from sandbox.graph.mailboxes import Mailboxes
 from sandbox.graph.notifications import Notifications
 from sandbox.graph.odata import read_options
-from sandbox.graph.operations import VERSION, Context
+from sandbox.graph.operations import VERSION, Context, within_policy
+from sandbox.graph.places import Places
 from sandbox.graph.preferences import read_preferences
+from sandbox.graph.schedules import Schedules
 from sandbox.graph.state import State
 from sandbox.graph.subscribing import Subscribing
 from sandbox.graph.subscriptions import Subscriptions
@@ -47,12 +51,22 @@ class Graph:
         self.notifications = Notifications(cloud, directory, tokens, subscriptions)
         self.state.listeners.append(self.notifications.tell)
         subscribing = Subscribing(cloud, directory, self.state, subscriptions, self.notifications)
-        outlook = (Calendars(cloud, directory, self.state), Delta(cloud, directory, self.state))
+        outlook = (
+            Calendars(cloud, directory, self.state),
+            Delta(cloud, directory, self.state),
+            Mailboxes(directory, self.state),
+            Schedules(cloud, directory, self.state),
+        )
+        others = (Users(directory), DirectoryChanges(cloud, directory), Places(directory), subscribing)
         self._router = Router(
             [
                 Route("POST", BATCH, self._batch),
-                *(throttle.guarded(route) for part in (Users(directory), subscribing) for route in part.routes()),
-                *(throttle.guarded(route, of_outlook=True) for part in outlook for route in part.routes()),
+                *(throttle.guarded(route) for part in others for route in part.routes()),
+                *(
+                    throttle.guarded(within_policy(directory, route), of_outlook=True)
+                    for part in outlook
+                    for route in part.routes()
+                ),
             ]
         )
 

@@ -108,8 +108,16 @@ class State:
         found.account = account
         return found
 
-    def create(self, mailbox: Mailbox, calendar: Calendar, content: Content, at: datetime) -> Event:
-        """Put a new event into `calendar`."""
+    def create_calendar(self, mailbox: Mailbox, name: str) -> Calendar:
+        """Add a calendar beside the default one."""
+        calendar = Calendar(self._new_id("AAMkA", 98), name, is_default=False)
+        mailbox.calendars[calendar.id] = calendar
+        return calendar
+
+    def create(
+        self, mailbox: Mailbox, calendar: Calendar, content: Content, at: datetime, *, original_zone: str | None = None
+    ) -> Event:
+        """Put a new event into `calendar`; `original_zone` stands for the zones in which it is said to be written."""
         event = Event(
             item_id=self._new_id("AAkAL", 62),
             folder_id=self._new_id("AAMkA", 98),
@@ -118,8 +126,8 @@ class State:
             created_at=at,
             modified_at=at,
             change_key="",
-            original_start_zone=content.start.zone,
-            original_end_zone=content.end.zone,
+            original_start_zone=original_zone or content.start.zone,
+            original_end_zone=original_zone or content.end.zone,
             content=content,
         )
         mailbox.events[event.item_id] = event

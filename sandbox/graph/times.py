@@ -18,6 +18,9 @@ from sandbox.graph.errors import GraphError, invalid_request, not_modelled, unkn
 from sandbox.http import Json
 
 _WALL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?")
+CUSTOM = "tzone://Microsoft/Custom"
+"""What stands for a zone that somebody defined in desktop Outlook (Microsoft Graph docs, "event resource type")."""
+_OUTLOOK = "tzone://microsoft/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,19 @@ class Moment:
 @cache
 def zone_of(name: str) -> ZoneInfo:
     """The zone called `name`. Raises `GraphError` when neither Windows nor IANA calls one so."""
+    if name.lower().startswith(_OUTLOOK):
+        name = {"utc": "UTC"}.get(name.lower().removeprefix(_OUTLOOK), name)
+    if name == CUSTOM:
+        raise not_modelled(f"the time zone '{name}', which says nothing about its rules")
     iana = win_tz.get(name, name)
-    if iana not in _iana_names():
+    if iana not in iana_names():
         raise zone_unknown(name)
     return ZoneInfo(iana)
 
 
 @cache
-def _iana_names() -> frozenset[str]:
+def iana_names() -> frozenset[str]:
+    """All names of the IANA database."""
     return frozenset(available_timezones())
 
 

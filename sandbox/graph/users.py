@@ -1,8 +1,13 @@
-"""The directory as Graph shows it: users, rooms among them."""
+"""The directory as Graph shows it: users, rooms among them.
+
+Microsoft Graph docs, "List users", "Get a user", "Update user", "Delete a user". Restoring is not modelled.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from http import HTTPStatus
 
 from odata_query import ast
 
@@ -10,7 +15,9 @@ from sandbox.directory import Account, Directory
 from sandbox.graph.errors import directory_access_denied, not_modelled, user_not_found
 from sandbox.graph.filters import Field, Fields, Kind
 from sandbox.graph.odata import next_link, read_offset, read_options
-from sandbox.graph.operations import USER_READ, USER_READ_BASIC, Context, needs
+from sandbox.graph.operations import USER_READ, USER_READ_BASIC, USER_WRITE, Context, needs
+from sandbox.graph.values import read_flag, read_string
+from sandbox.graph.writing import read_object
 from sandbox.http import Json, Response, Route
 
 LARGEST_PAGE = 999
@@ -29,6 +36,12 @@ _BY_DEFAULT = (
     "userPrincipalName",
     "id",
 )
+_WRITERS: dict[str, tuple[str, Callable[[str, Json], Json]]] = {
+    "displayName": ("name", read_string),
+    "userPrincipalName": ("address", read_string),
+    "accountEnabled": ("enabled", read_flag),
+    "jobTitle": ("job_title", lambda name, value: None if value is None else read_string(name, value)),
+}
 _FIELDS = Fields(
     "microsoft.graph.user",
     {
@@ -56,6 +69,8 @@ class Users:
         return [
             Route("GET", "/users", needs(readers, denied, self._list)),
             Route("GET", "/users/{user}", needs(readers, denied, self._get)),
+            Route("PATCH", "/users/{user}", needs(USER_WRITE, denied, self._update)),
+            Route("DELETE", "/users/{user}", needs(USER_WRITE, denied, self._delete)),
         ]
 
     async def _list(self, context: Context) -> Response:
@@ -69,10 +84,10 @@ class Users:
         )
         options = replace(options, skip=read_offset(options.others.get("$skiptoken")))
         page, more = options.page_of(list(self._directory.accounts.values()))
-        names = _wanted(context, options.select)
+        names = wanted_properties(context, options.select)
         body: dict[str, Json] = {
             "@odata.context": context.metadata("users", select=options.select),
-            "value": [_user_json(account, names) for account in page],
+            "value": [user_json(account, names) for account in page],
         }
         if more:
             body["@odata.nextLink"] = next_link(context.request, skiptoken=f"offset-{options.skip + options.top}")
@@ -80,20 +95,40 @@ class Users:
 
     async def _get(self, context: Context, user: str) -> Response:
         options = read_options(context.request, frozenset({"$select"}))
-        names = _wanted(context, options.select)
-        account = self._directory.find(user)
-        if account is None:
-            raise user_not_found(user)
+        names = wanted_properties(context, options.select)
+        account = self._one(user)
         return context.answer(
             200,
             {
                 "@odata.context": context.metadata("users", select=options.select, entity=True),
-                **_user_json(account, names),
+                **user_json(account, names),
             },
         )
 
+    async def _update(self, context: Context, user: str) -> Response:
+        read_options(context.request, frozenset())
+        account, changes = self._one(user), dict[str, Json]()
+        for name, value in read_object(context.request).items():
+            if name not in _WRITERS:
+                raise not_modelled(f"the property '{name}' in the update of a user")
+            field, read = _WRITERS[name]
+            changes[field] = read(name, value)
+        self._directory.add(replace(account, **changes))
+        return Response(status=HTTPStatus.NO_CONTENT)
 
-def _wanted(context: Context, select: tuple[str, ...]) -> tuple[str, ...]:
+    async def _delete(self, context: Context, user: str) -> Response:
+        read_options(context.request, frozenset())
+        self._directory.remove(self._one(user).id)
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+    def _one(self, user: str) -> Account:
+        account = self._directory.find(user)
+        if account is None:
+            raise user_not_found(user)
+        return account
+
+
+def wanted_properties(context: Context, select: tuple[str, ...]) -> tuple[str, ...]:
     """The names to show. Raises `GraphError` for unknown ones, and for those that the caller may not see."""
     known = {name.lower(): name for name in (*_BY_DEFAULT, *FOR_FULL_READERS)}
     for name in select:
@@ -105,14 +140,15 @@ def _wanted(context: Context, select: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _user_json(account: Account, names: tuple[str, ...]) -> dict[str, Json]:
+def user_json(account: Account, names: tuple[str, ...]) -> dict[str, Json]:
+    """What is shown of an account under these names."""
     given, _, surname = account.name.partition(" ")
     person = not account.is_room
     written: dict[str, Json] = {
         "businessPhones": [],
         "displayName": account.name,
         "givenName": given if person else None,
-        "jobTitle": None,
+        "jobTitle": account.job_title,
         "mail": account.address if account.has_mailbox else None,
         "mobilePhone": None,
         "officeLocation": None,

@@ -126,9 +126,10 @@ class Metadata:
         if of is None:
             return None
         if cast := re.fullmatch(r"(?:microsoft\.)?graph\.(\w+)", segment):
-            narrower = self.types.get(cast[1])
+            # the docs write `microsoft.graph.roomlist`, the metadata `roomList`
+            narrower = next((one for name, one in self.types.items() if name.lower() == cast[1].lower()), None)
             if narrower is not None and kind.name in narrower.lineage:
-                return Target(replace(kind, name=cast[1]))
+                return Target(replace(kind, name=narrower.name))
         name = re.sub(r"^(microsoft\.graph\.)|\(.*\)$", "", segment).lower()
         for ancestor in reversed(of.lineage):
             if (name, ancestor, kind.many) in self._operations:

@@ -1,0 +1,135 @@
+"""One good call of every operation of Graph: what it takes, and which application permissions are enough for it.
+
+Permissions: Microsoft Graph docs, "Microsoft Graph permissions reference".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sandbox.directory import Account, Directory, RoomList, known_id
+from sandbox.graph.routes import BATCH, Graph
+from sandbox.http import Json, Route
+from tests.sandbox.apps import ALICE, BOB, ROOM, App, an_event
+from tests.sandbox.test_graph_series import a_series
+
+CALENDAR_READ = {"Calendars.ReadBasic", "Calendars.ReadBasic.All", "Calendars.Read", "Calendars.ReadWrite"}
+EXTENSION_READ = {"Calendars.Read", "Calendars.ReadWrite"}
+CALENDAR_WRITE = {"Calendars.ReadWrite"}
+DIRECTORY_WRITE = {"User.ReadWrite.All", "Directory.ReadWrite.All"}
+DIRECTORY_READ = {"User.Read.All", "Directory.Read.All"} | DIRECTORY_WRITE
+PEOPLE_READ = {"User.ReadBasic.All"} | DIRECTORY_READ
+SETTINGS_READ = {"MailboxSettings.Read", "MailboxSettings.ReadWrite"}
+PLACE_READ = {"Place.Read.All", "Place.ReadWrite.All"}
+ALL = CALENDAR_READ | PEOPLE_READ | SETTINGS_READ | PLACE_READ
+DIRECTORY = "Authorization_RequestDenied"
+EXCHANGE = "ErrorAccessDenied"
+WINDOW = {"startDateTime": "2026-03-01T00:00:00Z", "endDateTime": "2026-03-08T00:00:00Z"}
+WHEN = {"dateTime": "2026-03-02T09:00:00", "timeZone": "UTC"}
+LATER = {"dateTime": "2026-03-02T17:00:00", "timeZone": "UTC"}
+OLD, NEW = {"extensionName": "Com.Contoso.Old"}, {"extensionName": "Com.Contoso.New"}
+HEADQUARTERS = "headquarters@contoso.test"
+UNBOUNDED = ("/events/delta", "/events/delta()")
+"""Refused, whatever the permissions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """A good call: its body and its query; `roles` are enough one by one, an application without them is `denied`."""
+
+    roles: set[str]
+    body: Json = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    denied: str = EXCHANGE
+
+
+_ITEMS = {
+    ("GET", "/events"): Specimen(CALENDAR_READ),
+    ("POST", "/events"): Specimen(CALENDAR_WRITE, an_event()),
+    ("GET", "/calendarView"): Specimen(CALENDAR_READ, query=WINDOW),
+    ("GET", "/events/{event}"): Specimen(CALENDAR_READ),
+    ("PATCH", "/events/{event}"): Specimen(CALENDAR_WRITE, {"subject": "Moved"}),
+    ("DELETE", "/events/{event}"): Specimen(CALENDAR_WRITE),
+    ("GET", "/events/{event}/instances"): Specimen(CALENDAR_READ, query=WINDOW),
+    ("POST", "/events/{event}/cancel"): Specimen(CALENDAR_WRITE, {"comment": "Sorry"}),
+    ("POST", "/events/{event}/permanentDelete"): Specimen(CALENDAR_WRITE),
+    ("POST", "/events/{event}/extensions"): Specimen(CALENDAR_WRITE, NEW),
+    ("GET", "/events/{event}/extensions/{extension}"): Specimen(EXTENSION_READ),
+    ("PATCH", "/events/{event}/extensions/{extension}"): Specimen(CALENDAR_WRITE, OLD),
+    ("DELETE", "/events/{event}/extensions/{extension}"): Specimen(CALENDAR_WRITE),
+}
+"""Below a mailbox, and below one of its calendars."""
+_ZONES = "/users/{user}/outlook/supportedTimeZones"
+_SCHEDULES = {"schedules": [BOB], "startTime": WHEN, "endTime": LATER}
+SPECIMENS: dict[tuple[str, str], Specimen] = {
+    **{
+        (method, f"/users/{{user}}{calendar}{path}"): specimen
+        for calendar in ("", "/calendar", "/calendars/{calendar}")
+        for (method, path), specimen in _ITEMS.items()
+    },
+    ("GET", "/users/{user}/calendarView/delta"): Specimen(CALENDAR_READ, query=WINDOW),
+    ("GET", "/users/{user}/calendarView/delta()"): Specimen(CALENDAR_READ, query=WINDOW),
+    ("GET", "/users/{user}/calendar"): Specimen(CALENDAR_READ),
+    ("GET", "/users/{user}/calendars"): Specimen(CALENDAR_READ),
+    ("POST", "/users/{user}/calendars"): Specimen(CALENDAR_WRITE, {"name": "Rota"}),
+    ("GET", "/users/{user}/calendars/{calendar}"): Specimen(CALENDAR_READ),
+    ("POST", "/users/{user}/calendar/getSchedule"): Specimen(CALENDAR_READ, _SCHEDULES),
+    ("GET", "/users/{user}/mailboxSettings"): Specimen(SETTINGS_READ),
+    ("GET", "/users/{user}/mailboxSettings/{name}"): Specimen(SETTINGS_READ),
+    **{
+        ("GET", _ZONES + standard): Specimen(DIRECTORY_READ, denied=DIRECTORY)
+        for standard in (
+            *("", "()", "(TimeZoneStandard=microsoft.graph.timeZoneStandard'Windows')"),
+            "(TimeZoneStandard=microsoft.graph.timeZoneStandard'Iana')",
+        )
+    },
+    ("POST", "/users/{user}/translateExchangeIds"): Specimen(
+        DIRECTORY_READ,
+        {"inputIds": ["A"], "sourceIdType": "restId", "targetIdType": "restImmutableEntryId"},
+        {},
+        DIRECTORY,
+    ),
+    ("GET", "/users"): Specimen(PEOPLE_READ, denied=DIRECTORY),
+    ("GET", "/users/delta"): Specimen(DIRECTORY_READ, denied=DIRECTORY),
+    ("GET", "/users/delta()"): Specimen(DIRECTORY_READ, denied=DIRECTORY),
+    ("GET", "/users/{user}"): Specimen(PEOPLE_READ, denied=DIRECTORY),
+    ("PATCH", "/users/{user}"): Specimen(DIRECTORY_WRITE, {"jobTitle": "Fitter"}, denied=DIRECTORY),
+    ("DELETE", "/users/{user}"): Specimen(DIRECTORY_WRITE, denied=DIRECTORY),
+    ("GET", "/places/{place}"): Specimen(PLACE_READ),
+    **{
+        ("GET", f"/places/{path}"): Specimen(PLACE_READ)
+        for namespace in ("microsoft.graph", "graph")
+        for path in (f"{namespace}.room", f"{namespace}.roomlist", f"{{place}}/{namespace}.roomlist/rooms")
+    },
+}
+
+
+def operations(graph: Graph) -> Iterator[tuple[Route, Specimen]]:
+    """Every operation that has permissions of its own, and a good call of it."""
+    for route in graph.operations:
+        if not route.template.startswith((BATCH, "/subscriptions")) and not route.template.endswith(UNBOUNDED):
+            yield route, SPECIMENS[route.method, route.template]
+
+
+async def path_of(route: Route, graph: Graph, app: App, directory: Directory) -> str:
+    """The path of a good call; what it needs is there afterwards, whatever calls were made before."""
+    people = {address: known_id("user", address) for address in (ALICE, BOB)}
+    for address, account_id in people.items():
+        directory.add(Account(id=account_id, name="Somebody", address=address))
+    directory.room_lists["list"] = RoomList(id="list", name="All", address=HEADQUARTERS, rooms=(ROOM,))
+    calendars = graph.state.mailbox(directory.accounts[people[ALICE]]).calendars
+    for extra in [calendar.id for calendar in calendars.values() if not calendar.is_default]:
+        del calendars[extra]
+    values = {
+        "{user}": ALICE,
+        "{calendar}": next(iter(calendars)),
+        "{event}": (await a_series(app, extensions=[OLD]))["id"],
+        "{extension}": OLD["extensionName"],
+        "{name}": "timeZone",
+        "{place}": HEADQUARTERS,
+    }
+    path = route.template
+    for name, value in values.items():
+        path = path.replace(name, value)
+    return path
