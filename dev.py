@@ -49,6 +49,7 @@ usage: python3 dev.py COMMAND
   simulate [--seeds N] [--from K] [--mutations]
                            play random stories with random faults, and judge each by the rules
   bench [--save]           measure what a change costs the app, against the stored baseline
+  bench --idle             measure what the sandbox costs at rest, against its limits
   check                    lint, format, types, import rules
 """
 COMMANDS = {

@@ -1,5 +1,7 @@
 """`python3 dev.py bench [--save]`: what a change costs the app, compared with the stored baseline.
 
+`--idle` measures the sandbox instead: what it costs while nobody asks it for anything, against its limits.
+
 Storage and services are in memory and time is virtual. So it shows what our own code costs and how much it asks for.
 Not in it are sockets and TLS, MSAL, the Azure Tables SDK (a call costs milliseconds), and the functions host.
 """
@@ -14,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.idle import report
 from bench.workloads import CPU, WORKLOADS, Figures
 
 BASELINE = Path(__file__).with_name("baseline.json")
@@ -37,7 +40,10 @@ def best_of(name: str) -> Figures:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="dev.py bench", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("--save", action="store_true", help="make these figures the baseline")
+    parser.add_argument("--idle", action="store_true", help="measure what the sandbox costs at rest (40 seconds)")
     given = parser.parse_args(argv)
+    if given.idle:
+        return report()
     logging.disable(logging.WARNING)
     speed = min(unit() for _ in range(RUNS))
     found = {name: best_of(name) for name in WORKLOADS}

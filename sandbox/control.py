@@ -17,8 +17,11 @@ from sandbox.recorder import Call
 
 LONGEST_WAIT = 60.0
 
-type Seed = Callable[[str], None]
-"""Fills the empty cloud with the named organisation. Raises `ValueError` when it cannot."""
+type Seed = Callable[[str, int, int], None]
+"""Fills the empty cloud with the named organisation, and so many mailboxes and bookings more.
+
+Raises `ValueError` when it cannot.
+"""
 
 type Signal = Callable[[str, str | None], int]
 """Lets an event of the lifecycle happen to one subscription, or to all; gives their number. Raises `ValueError`."""
@@ -93,11 +96,14 @@ class Control:
         return Response(status=204)
 
     async def _post_seed(self, request: Request) -> Response:
-        wanted = _object(request, {"organization"})
+        wanted = _object(request, {"organization", "mailboxes", "bookings"})
         organization = wanted.get("organization")
         if not isinstance(organization, str):
             raise ValueError("'organization' must name one, such as \"contoso\"")
-        self._seed(organization)
+        mailboxes, bookings = wanted.get("mailboxes", 0), wanted.get("bookings", 0)
+        if type(mailboxes) is not int or type(bookings) is not int:
+            raise ValueError("'mailboxes' and 'bookings' must be whole numbers")
+        self._seed(organization, mailboxes, bookings)
         return Response(status=204)
 
     async def _get_faults(self, _request: Request) -> Response:

@@ -135,7 +135,7 @@ def seed_contoso(directory: Directory, graph: object, dataverse: Dataverse) -> C
     """Fill the cloud. Doing it again repairs what is missing or changed; mailboxes come with their accounts."""
     statuses = {name: _status(dataverse, name) for name in STATUSES}
     customers = {name: _customer(dataverse, name, city) for name, city in CUSTOMERS.items()}
-    people = [_person(directory, dataverse, name) for name in (*PEOPLE, WITHOUT_MAILBOX)]
+    people = [seed_person(directory, dataverse, name) for name in (*PEOPLE, WITHOUT_MAILBOX)]
     rooms = {name: _room(directory, dataverse, name, shown) for name, shown in ROOMS.items()}
     directory.room_lists[ROOM_LIST] = RoomList(
         id=known_id("roomlist", ROOM_LIST),
@@ -205,7 +205,8 @@ def _work_order(dataverse: Dataverse, number: int, customers: Mapping[str, str])
     return name, work_order_id
 
 
-def _person(directory: Directory, dataverse: Dataverse, name: str) -> Person:
+def seed_person(directory: Directory, dataverse: Dataverse, name: str) -> Person:
+    """Somebody with an account, a mailbox, a user in Dataverse and a bookable resource."""
     short = name.partition(" ")[0].lower()
     account = directory.add(
         Account(

@@ -12,6 +12,7 @@ from typing import Self
 from sandbox.clock import Clock
 from sandbox.cloud import Cloud
 from sandbox.control import Control
+from sandbox.crowd import seed_crowd
 from sandbox.dataverse.routes import Dataverse
 from sandbox.directory import Directory
 from sandbox.entra.managed_identity import ManagedIdentity
@@ -81,13 +82,18 @@ class Simulators:
         self.ca = self._authority.pem
         self.endpoints: dict[str, str] = {}
 
-    def seed(self, organization: str) -> None:
-        """Fill the cloud. Raises `ValueError` for an organisation that is not known."""
+    def seed(self, organization: str, mailboxes: int = 0, bookings: int = 0) -> None:
+        """Fill the cloud, with so many people and bookings more than Contoso has by itself.
+
+        Raises `ValueError` for an organisation that is not known, and for too many.
+        """
         if organization != "contoso":
             raise ValueError(f"unknown organization '{organization}'; there is: contoso")
         contoso = seed_contoso(self.directory, self.graph, self.dataverse)
         seed_vault(contoso, self.directory, self.keyvault)
         self.identity.assign(contoso.managed_identity)
+        if mailboxes or bookings:
+            seed_crowd(contoso, self.directory, self.dataverse, mailboxes=mailboxes, bookings=bookings)
 
     def write_certificate(self) -> tuple[Path, Path]:
         """A certificate for localhost and its key as PEM files, for a listener in another process."""

@@ -19,7 +19,7 @@ class Panel:
     """Calls the control plane as HTTP would."""
 
     def __init__(self, cloud: Cloud, graph: Graph) -> None:
-        self.seeded: list[str] = []
+        self.seeded: list[tuple[str, int, int]] = []
         self.repeated: list[tuple[str, int]] = []
         notifications = graph.notifications
         self._control = Control(
@@ -30,10 +30,10 @@ class Panel:
             signal=notifications.signal,
         )
 
-    def _seed(self, organization: str) -> None:
+    def _seed(self, organization: str, mailboxes: int, bookings: int) -> None:
         if organization != "contoso":
             raise ValueError(f"unknown organization '{organization}'")
-        self.seeded.append(organization)
+        self.seeded.append((organization, mailboxes, bookings))
 
     def _repeat(self, order: str, seed: int) -> int:
         if order == "sideways":
@@ -71,7 +71,9 @@ async def test_reset_forgets_everything_but_the_time(panel: Panel, app: App, clo
 
 async def test_seed_fills_the_cloud(panel: Panel) -> None:
     assert (await panel.call("POST", "/seed", {"organization": "contoso"})).status == 204
-    assert panel.seeded == ["contoso"]
+    many = {"organization": "contoso", "mailboxes": 500, "bookings": 10_000}
+    assert (await panel.call("POST", "/seed", many)).status == 204
+    assert panel.seeded == [("contoso", 0, 0), ("contoso", 500, 10_000)]
 
 
 async def test_faults_come_and_go(panel: Panel, app: App) -> None:
@@ -140,6 +142,8 @@ async def test_settings_are_shown_and_changed(panel: Panel, cloud: Cloud) -> Non
         ("POST", "/seed", {"organization": "fabrikam"}, "fabrikam"),
         ("POST", "/seed", {}, "'organization'"),
         ("POST", "/seed", {"organization": "contoso", "rows": []}, "rows"),
+        ("POST", "/seed", {"organization": "contoso", "mailboxes": "5"}, "'mailboxes'"),
+        ("POST", "/seed", {"organization": "contoso", "bookings": True}, "'bookings'"),
         ("POST", "/seed", ["contoso"], "JSON object"),
         ("POST", "/seed", None, "no JSON"),
         ("POST", "/faults", {"do": "explode"}, "'do'"),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
 from sandbox.cloud import Cloud
+from sandbox.crowd import seed_crowd
 from sandbox.dataverse.routes import Dataverse
 from sandbox.directory import Directory
 from sandbox.seed import Contoso, seed_contoso
@@ -77,3 +82,30 @@ async def test_reset_forgets_rows_and_users(
     assert cloud.services["dataverse"] is dataverse
     dataverse.reset()
     assert (await planner.call("GET", "WhoAmI")).status == 403
+
+
+async def test_a_crowd_has_its_bookings_dealt_out_to_everybody(
+    planner: Client, contoso: Contoso, directory: Directory, dataverse: Dataverse, cloud: Cloud
+) -> None:
+    before = cloud.recorder.last
+    people = seed_crowd(contoso, directory, dataverse, mailboxes=3, bookings=30)
+    assert people == tuple(f"crowd-000{number}@contoso.test" for number in (1, 2, 3))
+    assert all(directory.find(address) for address in people)
+    assert cloud.recorder.last == before
+    filtered = "bookableresourcebookings?$select=name,starttime,endtime&$expand=Resource($select=msdyn_primaryemail)"
+    rows = (await planner.get(filtered + "&$filter=startswith(name,'Booking ')&$orderby=starttime"))["value"]
+    assert len(rows) == 30
+    mine = [row for row in rows if row["Resource"]["msdyn_primaryemail"] == people[0]]
+    starts = [datetime.fromisoformat(row["starttime"]).astimezone(UTC) for row in mine]
+    assert len(set(starts)) == len(mine) == 10
+    assert (starts[0].hour, starts[7].hour, starts[8] - starts[0]) == (8, 15, timedelta(days=1))
+    assert seed_crowd(contoso, directory, dataverse, mailboxes=3, bookings=30) == people
+    assert len((await planner.get("bookableresourcebookings?$select=name"))["value"]) == 30
+
+
+@pytest.mark.parametrize(("mailboxes", "bookings"), [(0, 5), (-1, 0), (5_001, 0), (5, -1), (5, 200_001)])
+def test_a_crowd_has_its_limits(
+    contoso: Contoso, directory: Directory, dataverse: Dataverse, *, mailboxes: int, bookings: int
+) -> None:
+    with pytest.raises(ValueError, match="'mailboxes' must be"):
+        seed_crowd(contoso, directory, dataverse, mailboxes=mailboxes, bookings=bookings)
