@@ -13,9 +13,8 @@ import pytest
 
 from sandbox.http import Json
 from tests.sandbox.apps import ALICE, App
-from tests.schema.metadata import Metadata
-from tests.schema.plugin import SCHEMA
 from tests.schema.validator import Validator
+from tests.schema.watch import validator as compiled
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ("users", ALICE, "events")
@@ -23,9 +22,9 @@ REMOVED = {"id": "1", "@removed": {"reason": "deleted"}}
 CONTEXT = {"@odata.context": "https://graph/v1.0/$metadata#Collection(event)"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def validator() -> Validator:
-    return Validator(Metadata(SCHEMA))
+    return compiled()
 
 
 def without(name: str) -> Callable[[Json], None]:

@@ -7,60 +7,25 @@ answers were looked at.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
-from sandbox.cloud import WATCHERS
-from sandbox.http import Request, Response
-from sandbox.recorder import Call
-from tests.schema.metadata import Metadata
-from tests.schema.validator import Validator, Violation
+from tests.schema.watch import Watch
 
-MADE_UP = frozenset({"html"})
-"""Faults that answer in a gateway's name."""
 SHOWN = 20
-
-
-@dataclass(slots=True)
-class Watch:
-    """Looks at the answers and keeps what is wrong with them until a test is told."""
-
-    validator: Validator
-    seen: int = 0
-    failed: int = 0
-    waiting: list[Violation] = field(default_factory=list)
-
-    def look(self, call: Call, request: Request, response: Response) -> None:
-        """Check one answer; what a fault broke off or invented says nothing about the simulator."""
-        if call.service != "graph" or response.dropped or call.fault in MADE_UP:
-            return
-        _version, *segments = request.segments
-        select = {name for key, value in request.query if key.lower() == "$select" for name in value.split(",")}
-        found = self.validator.check(request.method, segments, select, response.status, response.body)
-        self.waiting += found
-        self.failed += len(found)
-        self.seen += 1
-
-    def take(self) -> list[Violation]:
-        """What was found since the last time."""
-        found, self.waiting = self.waiting, []
-        return found
-
-
-SCHEMA = Path(__file__).with_name("graph-v1.0.csdl")
-_watch = Watch(Validator(Metadata(SCHEMA)))
+_watch = Watch()
+_watching = ExitStack()
 
 
 def pytest_configure() -> None:
     """Begin."""
-    WATCHERS.append(_watch.look)
+    _watching.enter_context(_watch.watching())
 
 
 def pytest_unconfigure() -> None:
     """End."""
-    WATCHERS.remove(_watch.look)
+    _watching.close()
 
 
 @pytest.fixture(autouse=True)

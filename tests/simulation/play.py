@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import PurePath
 
+from sandbox.cloud import WATCHERS
+from sandbox.http import Request, Response
 from sandbox.recorder import Call
+from tests.schema.watch import Watch
 from tests.simulation.loop import StuckError, run
 from tests.simulation.lot import script_of
 from tests.simulation.rules import Rules
@@ -26,7 +29,7 @@ LONGEST = 14 * 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How it went: `trace` is a hash over every call and the journal, `seen` counts what happened."""
+    """How it went: `trace` is a hash over every call with its answer and the journal, `seen` counts what happened."""
 
     violations: tuple[str, ...]
     trace: str
@@ -81,28 +84,41 @@ async def _play(script: Script, defects: list[str], show: Callable[[str], None])
     stage = Stage(script.config)
     rules = Rules(stage)
     now = Play(stage, rules)
+    answers = hashlib.sha256()
+
+    def listen(call: Call, _request: Request, response: Response) -> None:
+        body = b"" if call.service == "login" else response.body  # tokens are signed with a key of the day
+        answers.update(f"{call.number} {response.status} {sorted(response.headers.items())}".encode() + body)
+
+    watch = Watch()
+    WATCHERS.append(listen)
     try:
-        async with asyncio.timeout(LONGEST):
-            await stage.open()
-            for step in script.steps:
-                await now.perform(step)
-                if rules.violations or stage.defects or defects:
-                    break
-            else:
-                await now.calm()
+        with watch.watching():
+            async with asyncio.timeout(LONGEST):
+                await stage.open()
+                for step in script.steps:
+                    await now.perform(step)
+                    if rules.violations or stage.defects or defects:
+                        break
+                else:
+                    await now.calm()
     except (TimeoutError, StuckError) as error:
         rules.violations.append(f"R1: it never ends: {error!r}")
     finally:
         now.count_faults()
         await stage.close()
+        WATCHERS.remove(listen)
     for reason, outcome in stage.journal():
         stage.seen[f"journal {reason} {outcome}"] += 1
     lines = [_line(call) for call in stage.cloud.recorder.calls]
     for line in lines:
         show(line)
     lines += [json.dumps(dict(entry), sort_keys=True) for entry in stage.rows("journal")]
+    lines.append(answers.hexdigest())
     trace = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    return Result((*rules.violations, *stage.defects, *defects), trace, stage.seen)
+    stage.seen["Graph answers validated"] += watch.seen
+    unfit = (f"an answer of Graph does not fit Microsoft's schema: {violation}" for violation in watch.take())
+    return Result((*rules.violations, *stage.defects, *defects, *unfit), trace, stage.seen)
 
 
 def _line(call: Call) -> str:
