@@ -60,6 +60,7 @@ COMMANDS = {
     "bench": ["-m", "bench"],
 }
 CHECKS = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"]]
+SCRIPTS = "sandbox/page/static/*.mjs"
 
 
 READ_DEV_GROUP = """
@@ -381,7 +382,7 @@ def check() -> int:
 
     def run(command: list[str]) -> tuple[int, str]:
         done = subprocess.run(
-            [str(program(command[0])), *command[1:]],
+            [str(find_node() if command[0] == "node" else program(command[0])), *command[1:]],
             cwd=str(ROOT),
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -392,8 +393,10 @@ def check() -> int:
         return done.returncode, done.stdout.decode(errors="replace").strip()
 
     failed = 0
+    scripts = [["node", "--check", str(path.relative_to(ROOT))] for path in sorted(ROOT.glob(SCRIPTS))]
+    checks = CHECKS + scripts
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        for command, (code, said) in zip(CHECKS, pool.map(run, CHECKS)):
+        for command, (code, said) in zip(checks, pool.map(run, checks)):
             failed += bool(code)
             if code:
                 print(said)

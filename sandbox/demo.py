@@ -56,6 +56,7 @@ async def run(argv: Sequence[str]) -> int:
 
 async def _tell_and_stay(*, once: bool, as_json: bool) -> int:
     async with Up() as up:
+        _print(f"Watch it at {up.endpoints['page']}\n")
         report = await tell(up, _write)
         graph, dataverse = (report["requests"][name]["http"] for name in ("graph", "dataverse"))
         _print(f"\nThe app made {graph} requests to Graph and {dataverse} to Dataverse.")

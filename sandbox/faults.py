@@ -123,6 +123,11 @@ class Faults:
         self._rules += rules
         return rules
 
+    def remove(self, rule: Rule) -> None:
+        """Take one rule out of force; others that say the same stay."""
+        self._rules = [one for one in self._rules if one is not rule]
+        self._seen.pop(id(rule), None)
+
     def clear(self) -> None:
         """Take all rules out of force."""
         self._rules.clear()

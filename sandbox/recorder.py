@@ -52,6 +52,8 @@ class Recorder:
     def __init__(self) -> None:
         """Start empty."""
         self.calls: list[Call] = []
+        self.answers = 0
+        """How many calls have been answered, the forgotten ones, too."""
         self._next = 1
         self._grown = asyncio.Event()
 
@@ -77,6 +79,7 @@ class Recorder:
         """Note the answer of `call` and wake whoever waits for traffic."""
         call.status = status
         call.answered = True
+        self.answers += 1
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 

@@ -9,17 +9,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sandbox.client import Client
 from sandbox.clock import Clock
 from sandbox.cloud import Cloud
 from sandbox.control import Control
 from sandbox.crowd import seed_crowd
 from sandbox.dataverse.routes import Dataverse
-from sandbox.directory import Directory
+from sandbox.directory import Directory, known_id
 from sandbox.entra.managed_identity import ManagedIdentity
 from sandbox.entra.routes import Entra
 from sandbox.graph.routes import Graph
 from sandbox.http import Request, Response
 from sandbox.keyvault.routes import KeyVault
+from sandbox.page.board import Board
+from sandbox.page.desk import Desk
+from sandbox.page.routes import Page
+from sandbox.page.switches import Panel
 from sandbox.seed import seed_contoso, seed_vault
 from sandbox.server import Authority, Handler, HttpSender, open_listener
 
@@ -50,8 +55,8 @@ class Simulators:
     """A local Microsoft cloud with the Contoso organisation in it.
 
     Inside `async with`, `endpoints` holds the base URLs of `login`, `graph`, `dataverse`, `keyvault`, `identity` (where
-    the app gets the tokens of its managed identity, by plain HTTP) and `control`; `ca` is the PEM file of the authority
-    that clients must trust.
+    the app gets the tokens of its managed identity, by plain HTTP), `control` and `page` (for people, by plain HTTP,
+    too); `ca` is the PEM file of the authority that clients must trust.
     """
 
     def __init__(
@@ -73,6 +78,9 @@ class Simulators:
             signal=self.graph.notifications.signal,
             reset=self.reset,
         )
+        board = Board(self.directory, self.dataverse, self.graph)
+        panel = Panel(self.cloud.faults, known_id("application", "Booking Sync"))
+        self.page = Page(self.cloud, self.directory, board, panel)
         for service in (self.entra, self.graph, self.dataverse, self.keyvault, self.identity):
             self.cloud.add(service)
         self.cloud.settings.begin_with(LATENCY)
@@ -107,14 +115,17 @@ class Simulators:
     async def __aenter__(self) -> Self:
         self.seed("contoso")
         handlers: dict[str, Handler] = {name: Behind(self.cloud, name) for name in self.cloud.services}
-        handlers["control"] = self.control
+        handlers |= {"control": self.control, "page": self.page}
         async with AsyncExitStack() as opened:
             self.cloud.send = await opened.enter_async_context(HttpSender(self._authority))
             for name, handler in handlers.items():
-                authority = None if name == self.identity.name else self._authority
+                authority = None if name in (self.identity.name, "page") else self._authority
                 listener = await open_listener(handler, authority, port=self._ports.get(name, 0))
                 opened.push_async_callback(listener.close)
                 self.endpoints[name] = listener.base_url
+            planner = self.directory.applications[known_id("application", "Planner")]
+            person = Client(self.endpoints, self.ca, self.directory.tenant_id, planner)
+            self.page.desk = Desk(await opened.enter_async_context(person))
             self._opened = opened.pop_all()
         self.entra.resources[self.endpoints["dataverse"]] = self.dataverse.name
         self.keyvault.authority = self.endpoints["login"]

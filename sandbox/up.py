@@ -77,6 +77,7 @@ class Up:
             await self.start_functions_host()
             self.endpoints = {**self.simulators.endpoints, "functions": self.functions.url}
             await self.install()
+            self.simulators.page.commands["Ask Dynamics"] = lambda: self.functions.run_function("pull_dataverse")
             await self._get_ready()
             self._stack = stack.pop_all()
         return self
@@ -220,7 +221,7 @@ class Up:
         return {
             **{
                 name: self.endpoints[name]
-                for name in ("graph", "dataverse", "login", "keyvault", "functions", "control")
+                for name in ("page", "graph", "dataverse", "login", "keyvault", "functions", "control")
             },
             "ca": str(self.simulators.ca),
             "tenant_id": self.simulators.directory.tenant_id,
@@ -257,7 +258,8 @@ async def _serve(*, as_json: bool) -> None:
         else:
             width = max(map(len, description))
             lines = [f"{name:{width}}  {_shown(value)}" for name, value in description.items() if value]
-            lines += [f"{'log':{width}}  {up.functions_log}", "", "Everything is up. Ctrl-C ends it."]
+            page = f"Everything is up. Look at {up.endpoints['page']}; Ctrl-C ends it."
+            lines += [f"{'log':{width}}  {up.functions_log}", "", page]
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
         await asyncio.Event().wait()

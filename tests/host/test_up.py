@@ -25,7 +25,7 @@ from sandbox.up import Up
 
 ROOT = Path(__file__).parents[2]
 KEYS = {
-    *("graph", "dataverse", "login", "keyvault", "functions", "control", "ca"),
+    *("page", "graph", "dataverse", "login", "keyvault", "functions", "control", "ca"),
     *("tenant_id", "client_id", "client_secret", "function_key", "users"),
 }
 IDENTITY = known_id("application", "Booking Sync Identity")

@@ -183,7 +183,9 @@ async def test_msal_gets_a_token_that_graph_takes(place: Path) -> None:
 
 async def test_simulators_tell_where_they_are_and_can_be_reset(place: Path) -> None:
     async with Simulators(place, seed=3) as simulators:
-        assert set(simulators.endpoints) == {*("login", "graph", "dataverse", "keyvault", "identity", "control")}
+        assert set(simulators.endpoints) == {
+            *("login", "graph", "dataverse", "keyvault", "identity", "control", "page"),
+        }
         assert await get(simulators, "control", "/health") == (
             200,
             {"status": "ok", "services": ["dataverse", "graph", "identity", "keyvault", "login"]},
