@@ -26,6 +26,7 @@ from sandbox.page.desk import Desk
 from sandbox.page.routes import Page
 from sandbox.page.switches import Panel
 from sandbox.seed import seed_contoso, seed_vault
+from sandbox.seed_bookings import seed_bookings
 from sandbox.server import Authority, Handler, HttpSender, open_listener
 
 LATENCY = {
@@ -99,6 +100,7 @@ class Simulators:
             raise ValueError(f"unknown organization '{organization}'; there is: contoso")
         contoso = seed_contoso(self.directory, self.graph, self.dataverse)
         seed_vault(contoso, self.directory, self.keyvault)
+        seed_bookings(contoso, self.graph.businesses)
         self.identity.assign(contoso.managed_identity)
         if mailboxes or bookings:
             seed_crowd(contoso, self.directory, self.dataverse, mailboxes=mailboxes, bookings=bookings)

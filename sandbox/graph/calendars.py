@@ -21,6 +21,7 @@ from sandbox.graph.errors import (
     mailbox_missing,
     mailbox_user_invalid,
     not_modelled,
+    not_organizer,
     occurrence_crosses,
     stale_change_key,
     unknown_property,
@@ -277,6 +278,8 @@ class Calendars:
         for name in read_object(context.request) if context.request.body else ():
             if name.lower() != "comment":
                 raise unknown_property(name, "microsoft.graph.event.cancel")
+        if found.organizer is not None:
+            raise not_organizer()
         _check_rest(found)
         found.content = replace(found.content, is_cancelled=True)
         self._state.delete(mailbox, found, context.at)

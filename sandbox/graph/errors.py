@@ -125,9 +125,14 @@ def user_not_found(name: str) -> GraphError:
     )
 
 
-def place_not_found(name: str) -> GraphError:
-    """No such place."""
-    return GraphError(HTTPStatus.NOT_FOUND, "ResourceNotFound", f"The place '{name}' was not found.")
+def resource_not_found(what: str) -> GraphError:
+    """No such place or business; the wording is unverified."""
+    return GraphError(HTTPStatus.NOT_FOUND, "ResourceNotFound", f"The {what} was not found.")
+
+
+def not_organizer() -> GraphError:
+    """Somebody else's meeting cannot be called off (Graph docs, "event: cancel")."""
+    return invalid_request("Your request can't be completed. You need to be an organizer to cancel a meeting.")
 
 
 def mailbox_user_invalid(name: str) -> GraphError:

@@ -60,6 +60,7 @@ class Event:
 
     A series has `exceptions` and `cancelled` by the days of its pattern. An occurrence, which is nowhere stored, has
     its `master`, its `day` in the pattern and the instant at which it would begin if nobody had changed it.
+    Somebody else's meeting has the name and the address of its `organizer`, and the `response` of the mailbox's owner.
     """
 
     item_id: str
@@ -77,6 +78,8 @@ class Event:
     master: Event | None = None
     day: date = date.min
     original_start: datetime | None = None
+    organizer: tuple[str, str] | None = None
+    response: str = "organizer"
 
     @property
     def type(self) -> str:

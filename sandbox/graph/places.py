@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from sandbox.directory import Account, Directory, RoomList, known_id
-from sandbox.graph.errors import calendar_access_denied, place_not_found
+from sandbox.graph.errors import calendar_access_denied, resource_not_found
 from sandbox.graph.filters import Field, Fields, Kind
 from sandbox.graph.odata import next_link, pick, read_options
 from sandbox.graph.operations import PLACE_READ, Context, needs
@@ -71,7 +71,7 @@ class Places:
     async def _rooms_of_list(self, context: Context, place: str) -> Response:
         found = self._room_list(place)
         if found is None:
-            raise place_not_found(place)
+            raise resource_not_found(f"place '{place}'")
         rooms = [room for room in self._all_rooms() if room.address in found.rooms]
         return _page(context, ROOM, rooms, f"places('{place}')/{ROOM_LIST}/rooms", _room_json)
 
@@ -85,7 +85,7 @@ class Places:
         elif a_list is not None:
             kind, written = ROOM_LIST, _list_json(a_list)
         else:
-            raise place_not_found(place)
+            raise resource_not_found(f"place '{place}'")
         metadata = context.metadata("places", select=options.select, entity=True)
         return context.answer(
             200, {"@odata.context": metadata, "@odata.type": f"#{kind}", **pick(written, options.select, kind)}

@@ -34,7 +34,7 @@ def event_json(event: Event, account: Account, wishes: Preferences, *, basics_on
     """The event, properties in the order of the live service; `basics_only` for readers who may see no more."""
     content = event.content
     shown_id = event.id_for(immutable=wishes.immutable_ids)
-    owner = {"name": account.name, "address": account.address}
+    name, address = event.organizer or (account.name, account.address)
     written: dict[str, Json] = {
         "@odata.etag": event.etag,
         "id": shown_id,
@@ -56,7 +56,7 @@ def event_json(event: Event, account: Account, wishes: Preferences, *, basics_on
         "isAllDay": content.is_all_day,
         "isCancelled": content.is_cancelled,
         "isDraft": False,
-        "isOrganizer": True,
+        "isOrganizer": event.organizer is None,
         "responseRequested": content.response_requested,
         "seriesMasterId": None if event.master is None else event.master.id_for(immutable=wishes.immutable_ids),
         "transactionId": content.transaction_id,
@@ -68,7 +68,7 @@ def event_json(event: Event, account: Account, wishes: Preferences, *, basics_on
         "onlineMeetingProvider": "unknown",
         "onlineMeeting": None,
         "allowNewTimeProposals": content.allow_new_time_proposals,
-        "responseStatus": {"response": "organizer", "time": NEVER},
+        "responseStatus": {"response": event.response, "time": NEVER},
         "body": _body(content, wishes),
         "start": time_json(content.start, content, wishes),
         "end": time_json(content.end, content, wishes),
@@ -76,7 +76,7 @@ def event_json(event: Event, account: Account, wishes: Preferences, *, basics_on
         "locations": [_one_of_locations(place) for place in content.locations],
         "recurrence": None if content.recurrence is None else recurrence_json(content.recurrence),
         "attendees": [],
-        "organizer": {"emailAddress": owner},
+        "organizer": {"emailAddress": {"name": name, "address": address}},
     }
     if event.original_start is not None:
         written["originalStart"] = write_instant(event.original_start)

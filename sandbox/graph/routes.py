@@ -10,6 +10,8 @@ from sandbox.directory import Directory
 from sandbox.entra.routes import GRAPH_RESOURCE
 from sandbox.entra.tokens import TokenRejected, Tokens
 from sandbox.graph.batch import serve_batch
+from sandbox.graph.bookings import Bookings
+from sandbox.graph.businesses import Business
 from sandbox.graph.calendars import Calendars
 from sandbox.graph.delta import Delta
 from sandbox.graph.directory_changes import DirectoryChanges
@@ -57,7 +59,8 @@ class Graph:
             Mailboxes(directory, self.state),
             Schedules(cloud, directory, self.state),
         )
-        others = (Users(directory), DirectoryChanges(cloud, directory), Places(directory), subscribing)
+        self._bookings = Bookings(cloud, directory, self.state)
+        others = (Users(directory), DirectoryChanges(cloud, directory), Places(directory), self._bookings, subscribing)
         self._router = Router(
             [
                 Route("POST", BATCH, self._batch),
@@ -69,6 +72,11 @@ class Graph:
                 ),
             ]
         )
+
+    @property
+    def businesses(self) -> dict[str, Business]:
+        """The businesses of Microsoft Bookings by their address."""
+        return self._bookings.businesses
 
     @property
     def operations(self) -> tuple[Route, ...]:
@@ -110,6 +118,7 @@ class Graph:
     def reset(self) -> None:
         """Empty all mailboxes, end all subscriptions, and forget what was counted."""
         self.state.clear()
+        self.businesses.clear()
         self._subscriptions.clear()
         self.notifications.reset()
         self._throttle.reset()

@@ -110,12 +110,20 @@ class State:
 
     def create_calendar(self, mailbox: Mailbox, name: str) -> Calendar:
         """Add a calendar beside the default one."""
-        calendar = Calendar(self._new_id("AAMkA", 98), name, is_default=False)
+        calendar = Calendar(self.new_item_id(), name, is_default=False)
         mailbox.calendars[calendar.id] = calendar
         return calendar
 
     def create(
-        self, mailbox: Mailbox, calendar: Calendar, content: Content, at: datetime, *, original_zone: str | None = None
+        self,
+        mailbox: Mailbox,
+        calendar: Calendar,
+        content: Content,
+        at: datetime,
+        *,
+        original_zone: str | None = None,
+        organizer: tuple[str, str] | None = None,
+        response: str = "organizer",
     ) -> Event:
         """Put a new event into `calendar`; `original_zone` stands for the zones in which it is said to be written."""
         event = Event(
@@ -129,6 +137,8 @@ class State:
             original_start_zone=original_zone or content.start.zone,
             original_end_zone=original_zone or content.end.zone,
             content=content,
+            organizer=organizer,
+            response=response,
         )
         mailbox.events[event.item_id] = event
         mailbox.by_folder_id[event.folder_id] = event.item_id
@@ -166,6 +176,10 @@ class State:
         gone, event.folder_id = event.folder_id, self._new_id("AAMkA", 98)
         mailbox.deleted[event.item_id] = event
         self._note(mailbox, ChangeKind.DELETED, event, at, known_as=gone)
+
+    def new_item_id(self) -> str:
+        """The id of something in a mailbox that is no event here."""
+        return self._new_id("AAMkA", 98)
 
     def clear(self) -> None:
         """Forget all mailboxes; listeners stay."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 
 from sandbox.graph.errors import GraphError, unknown_property, unreadable_body
 from sandbox.http import Json
+
+_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
 
 
 def not_a(kind: str, name: str, value: Json) -> GraphError:
@@ -69,3 +72,21 @@ def read_members(type_name: str, name: str, value: Json, known: frozenset[str]) 
         if member not in known:
             raise unknown_property(member, type_name)
     return {member: item for member, item in found.items() if item is not None}
+
+
+def read_duration(name: str, value: Json) -> timedelta:
+    """An ISO 8601 duration of days and less. Raises `GraphError`."""
+    found = _DURATION.fullmatch(read_string(name, value))
+    if found is None or not any(found.groups()):
+        raise not_a("Edm.Duration", name, value)
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def write_duration(span: timedelta) -> str:
+    """The same the other way round."""
+    minutes, seconds = divmod(span.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = "".join(f"{number}{unit}" for number, unit in ((hours, "H"), (minutes, "M"), (seconds, "S")) if number)
+    days = f"{span.days}D" if span.days else ""
+    return f"P{days}T{parts}" if parts else f"P{days}" if days else "PT0S"

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from sandbox.directory import Account, Directory, RoomList, known_id
+from sandbox.graph.businesses import Appointment, Business, Customer, Service, Staff
 from sandbox.graph.routes import BATCH, Graph
 from sandbox.http import Json, Route
 from tests.sandbox.apps import ALICE, BOB, ROOM, App, an_event
@@ -22,7 +24,11 @@ DIRECTORY_READ = {"User.Read.All", "Directory.Read.All"} | DIRECTORY_WRITE
 PEOPLE_READ = {"User.ReadBasic.All"} | DIRECTORY_READ
 SETTINGS_READ = {"MailboxSettings.Read", "MailboxSettings.ReadWrite"}
 PLACE_READ = {"Place.Read.All", "Place.ReadWrite.All"}
-ALL = CALENDAR_READ | PEOPLE_READ | SETTINGS_READ | PLACE_READ
+BOOKINGS_WRITE = {"Bookings.ReadWrite.All", "Bookings.Manage.All"}
+BOOKINGS_READ = {"Bookings.Read.All"} | BOOKINGS_WRITE
+APPOINTMENTS_WRITE = {"BookingsAppointment.ReadWrite.All"} | BOOKINGS_WRITE
+APPOINTMENTS = BOOKINGS_READ | APPOINTMENTS_WRITE
+ALL = CALENDAR_READ | PEOPLE_READ | SETTINGS_READ | PLACE_READ | APPOINTMENTS
 DIRECTORY = "Authorization_RequestDenied"
 EXCHANGE = "ErrorAccessDenied"
 WINDOW = {"startDateTime": "2026-03-01T00:00:00Z", "endDateTime": "2026-03-08T00:00:00Z"}
@@ -30,6 +36,13 @@ WHEN = {"dateTime": "2026-03-02T09:00:00", "timeZone": "UTC"}
 LATER = {"dateTime": "2026-03-02T17:00:00", "timeZone": "UTC"}
 OLD, NEW = {"extensionName": "Com.Contoso.Old"}, {"extensionName": "Com.Contoso.New"}
 HEADQUARTERS = "headquarters@contoso.test"
+SHOP, BOILER, MEMBER = "shop@contoso.test", known_id("service"), known_id("staff")
+AN_APPOINTMENT = {
+    "serviceId": BOILER,
+    "staffMemberIds": [MEMBER],
+    "startDateTime": WHEN,
+    "endDateTime": {"dateTime": "2026-03-02T10:00:00", "timeZone": "UTC"},
+}
 UNBOUNDED = ("/events/delta", "/events/delta()")
 """Refused, whatever the permissions."""
 
@@ -97,6 +110,32 @@ SPECIMENS: dict[tuple[str, str], Specimen] = {
     ("PATCH", "/users/{user}"): Specimen(DIRECTORY_WRITE, {"jobTitle": "Fitter"}, denied=DIRECTORY),
     ("DELETE", "/users/{user}"): Specimen(DIRECTORY_WRITE, denied=DIRECTORY),
     ("GET", "/places/{place}"): Specimen(PLACE_READ),
+    ("GET", "/solutions/bookingBusinesses"): Specimen(BOOKINGS_READ),
+    **{
+        (method, f"/solutions/bookingBusinesses/{{business}}{path}"): specimen
+        for (method, path), specimen in {
+            ("GET", ""): Specimen(APPOINTMENTS),
+            ("GET", "/services"): Specimen(APPOINTMENTS),
+            ("GET", "/services/{service}"): Specimen(APPOINTMENTS),
+            ("GET", "/staffMembers"): Specimen(APPOINTMENTS),
+            ("GET", "/staffMembers/{member}"): Specimen(APPOINTMENTS),
+            ("GET", "/customers"): Specimen(BOOKINGS_READ),
+            ("GET", "/customers/{customer}"): Specimen(BOOKINGS_READ),
+            ("POST", "/customers"): Specimen(APPOINTMENTS_WRITE, {"displayName": "Proseware"}),
+            ("GET", "/appointments"): Specimen(APPOINTMENTS),
+            ("POST", "/appointments"): Specimen(APPOINTMENTS_WRITE, AN_APPOINTMENT),
+            ("GET", "/appointments/{appointment}"): Specimen(APPOINTMENTS),
+            ("PATCH", "/appointments/{appointment}"): Specimen(APPOINTMENTS_WRITE, {"customerName": "Proseware"}),
+            ("DELETE", "/appointments/{appointment}"): Specimen(APPOINTMENTS_WRITE),
+            ("POST", "/appointments/{appointment}/cancel"): Specimen(BOOKINGS_WRITE, {"cancellationMessage": "Sorry"}),
+            ("GET", "/calendarView"): Specimen(
+                BOOKINGS_READ, query={"start": "2026-03-01T00:00:00Z", "end": "2026-03-08T00:00:00Z"}
+            ),
+            ("POST", "/getStaffAvailability"): Specimen(
+                BOOKINGS_READ, {"staffIds": [MEMBER], "startDateTime": WHEN, "endDateTime": LATER}
+            ),
+        }.items()
+    },
     **{
         ("GET", f"/places/{path}"): Specimen(PLACE_READ)
         for namespace in ("microsoft.graph", "graph")
@@ -112,6 +151,32 @@ def operations(graph: Graph) -> Iterator[tuple[Route, Specimen]]:
             yield route, SPECIMENS[route.method, route.template]
 
 
+def a_business() -> Business:
+    """A business with one service, Alice to do it, a customer, and an appointment on Wednesday afternoon."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    boiler = Service(id=BOILER, name="Boiler service", duration=timedelta(hours=1), staff=(MEMBER,))
+    appointment = Appointment(
+        id="AAMkAppointment",
+        service=boiler,
+        staff=(MEMBER,),
+        start=datetime(2026, 3, 4, 13, tzinfo=UTC),
+        end=datetime(2026, 3, 4, 14, tzinfo=UTC),
+        before=timedelta(),
+        after=timedelta(),
+        details={"customers": []},
+        created_at=at,
+        changed_at=at,
+    )
+    return Business(
+        address=SHOP,
+        name="Contoso Field Service",
+        services={BOILER: boiler},
+        staff={MEMBER: Staff(id=MEMBER, name="Alice Adams", address=ALICE)},
+        customers={known_id("customer"): Customer(id=known_id("customer"), name="Proseware", created_at=at)},
+        appointments={appointment.id: appointment},
+    )
+
+
 async def path_of(route: Route, graph: Graph, app: App, directory: Directory) -> str:
     """The path of a good call; what it needs is there afterwards, whatever calls were made before."""
     people = {address: known_id("user", address) for address in (ALICE, BOB)}
@@ -121,7 +186,13 @@ async def path_of(route: Route, graph: Graph, app: App, directory: Directory) ->
     calendars = graph.state.mailbox(directory.accounts[people[ALICE]]).calendars
     for extra in [calendar.id for calendar in calendars.values() if not calendar.is_default]:
         del calendars[extra]
+    graph.businesses[SHOP] = a_business()
     values = {
+        "{business}": SHOP,
+        "{service}": BOILER,
+        "{member}": MEMBER,
+        "{customer}": known_id("customer"),
+        "{appointment}": "AAMkAppointment",
         "{user}": ALICE,
         "{calendar}": next(iter(calendars)),
         "{event}": (await a_series(app, extensions=[OLD]))["id"],
