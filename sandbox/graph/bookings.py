@@ -41,7 +41,7 @@ from sandbox.graph.operations import (
 )
 from sandbox.graph.state import State
 from sandbox.graph.times import Moment, read_instant, read_moment
-from sandbox.graph.values import read_list, read_members, read_string
+from sandbox.graph.values import read_list, read_members, read_parameters, read_string
 from sandbox.graph.writing import read_object
 from sandbox.http import Json, Response, Route
 from sandbox.settings import flag
@@ -199,7 +199,7 @@ class Bookings:
             raise calendar_access_denied()
         found = self._begin(context, business)
         gone = _item(found, appointment)
-        body = read_members("cancel", "body", read_object(context.request), frozenset({"cancellationMessage"}))
+        body = read_parameters("cancel", read_object(context.request), frozenset({"cancellationMessage"}))
         read_string("cancellationMessage", body.get("cancellationMessage", ""))
         if self._cloud.settings[RULES]:
             check_lead(gone.service.policy or found.policy, gone, context.at)
@@ -210,7 +210,7 @@ class Bookings:
         """The page calls the list `staffAvailabilityItem`, the metadata a plain collection: that is what comes here."""
         found = self._begin(context, business)
         known = frozenset({"staffIds", "startDateTime", "endDateTime"})
-        body = read_members("getStaffAvailability", "body", read_object(context.request), known)
+        body = read_parameters("getStaffAvailability", read_object(context.request), known)
         begin, end = (read_moment(body.get(name), name).at for name in ("startDateTime", "endDateTime"))
         if end <= begin:
             raise invalid_parameter("The value of 'endDateTime' must be after 'startDateTime'.")
@@ -228,6 +228,7 @@ class Bookings:
         return context.answer(200, {"@odata.context": metadata, "value": value})
 
     def _begin(self, context: Context, business: str) -> Business:
+        context.refuse_headers("if-match", "if-none-match")
         read_options(context.request, frozenset())
         if context.wishes.zone != "UTC":
             raise not_modelled("another time zone than UTC in Bookings")

@@ -24,7 +24,6 @@ from sandbox.graph.errors import (
     not_organizer,
     occurrence_crosses,
     stale_change_key,
-    unknown_property,
 )
 from sandbox.graph.events import (
     Content,
@@ -51,7 +50,7 @@ from sandbox.graph.reading import (
 )
 from sandbox.graph.state import Calendar, Mailbox, State, is_item_id
 from sandbox.graph.times import CUSTOM, read_instant
-from sandbox.graph.values import read_members, read_string
+from sandbox.graph.values import read_members, read_parameters, read_string
 from sandbox.graph.writing import changed_content, new_content, read_object
 from sandbox.http import Handler, Json, Response, Route
 from sandbox.settings import Setting, flag
@@ -59,7 +58,6 @@ from sandbox.settings import Setting, flag
 LONGEST_VIEW = timedelta(days=5 * 366)
 _OF_ONE = frozenset({"$select", "$expand"})
 _OF_MANY = frozenset({"$select", "$expand", "$filter", "$orderby", "$top", "$skip"})
-_IF_MATCH = frozenset({"if-match"})
 _CALENDAR = "microsoft.graph.calendar"
 _CALENDAR_FIELDS = Fields(_CALENDAR, {"name": Field(Kind.TEXT, lambda calendar: calendar.name)})
 WINDOW = frozenset({"startdatetime", "enddatetime"})
@@ -210,6 +208,7 @@ class Calendars:
         return context.answer(200, body)
 
     async def _get(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
+        context.refuse_headers("if-match", "if-none-match")
         options = read_options(context.request, _OF_ONE, expandable={**EXPANDABLE, EXCEPTIONS.lower(): {}})
         mailbox = self._mailbox(user)
         readable = self._cloud.settings["graph.deleted_events_readable"]
@@ -218,6 +217,7 @@ class Calendars:
         return self._answer(context, mailbox, found, options, path=path, of_series=found.type == "seriesMaster")
 
     async def _create(self, context: Context, user: str, calendar: str | None = None) -> Response:
+        context.refuse_headers("if-match", "if-none-match")
         options = read_options(context.request, _OF_ONE, expandable=EXPANDABLE)
         mailbox = self._mailbox(user)
         where = _calendar(mailbox, calendar)
@@ -235,7 +235,8 @@ class Calendars:
         return replace(answer, headers={**answer.headers, "Location": location})
 
     async def _update(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
-        options = read_options(context.request, _OF_ONE, expandable=EXPANDABLE, conditions=_IF_MATCH)
+        context.refuse_headers("if-none-match")
+        options = read_options(context.request, _OF_ONE, expandable=EXPANDABLE)
         mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)
         content = changed_content(found.content, read_object(context.request))
@@ -247,7 +248,8 @@ class Calendars:
         return answer
 
     async def _delete(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
-        read_options(context.request, frozenset(), conditions=_IF_MATCH)
+        context.refuse_headers("if-none-match")
+        read_options(context.request, frozenset())
         mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)
         _check_version(context, found)
@@ -257,6 +259,7 @@ class Calendars:
 
     async def _delete_for_good(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
         """The item goes past Deleted Items, nobody is told (Graph docs, "event: permanentDelete")."""
+        context.refuse_headers("if-match", "if-none-match")
         read_options(context.request, frozenset())
         mailbox, found = self._find(user, event, calendar)
         if found.master is not None:
@@ -267,12 +270,11 @@ class Calendars:
 
     async def _cancel(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
         """The organizer calls the meeting off; the item goes to Deleted Items (Graph docs, "event: cancel")."""
+        context.refuse_headers("if-match", "if-none-match")
         read_options(context.request, frozenset())
         mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)
-        for name in read_object(context.request) if context.request.body else ():
-            if name.lower() != "comment":
-                raise unknown_property(name, "microsoft.graph.event.cancel")
+        read_parameters("cancel", read_object(context.request) if context.request.body else {}, frozenset({"comment"}))
         if found.organizer is not None:
             raise not_organizer()
         _check_rest(found)

@@ -18,7 +18,7 @@ from sandbox.graph.odata import read_options
 from sandbox.graph.operations import SETTINGS_READ, USER_READ, Context, key, needs
 from sandbox.graph.state import State
 from sandbox.graph.times import iana_names
-from sandbox.graph.values import read_choice, read_list, read_members, read_string
+from sandbox.graph.values import read_choice, read_list, read_parameters, read_string
 from sandbox.graph.writing import read_object
 from sandbox.http import Json, Response, Route
 
@@ -87,7 +87,7 @@ class Mailboxes:
         read_options(context.request, frozenset())
         mailbox = find_mailbox(self._directory, self._state, user)
         known = frozenset({"inputIds", "sourceIdType", "targetIdType"})
-        body = read_members("translateExchangeIds", "body", read_object(context.request), known)
+        body = read_parameters("translateExchangeIds", read_object(context.request), known)
         given = [read_string("inputIds", one) for one in read_list("inputIds", body.get("inputIds"))]
         forms = [read_choice(name, body.get(name), _ID_TYPES) for name in ("sourceIdType", "targetIdType")]
         if not set(forms) <= {PLAIN, IMMUTABLE}:

@@ -21,7 +21,7 @@ from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, Context
 from sandbox.graph.reading import time_json
 from sandbox.graph.state import State
 from sandbox.graph.times import read_moment
-from sandbox.graph.values import read_integer, read_list, read_members, read_string
+from sandbox.graph.values import read_integer, read_list, read_parameters, read_string
 from sandbox.graph.writing import read_object
 from sandbox.http import Json, Response, Route
 from sandbox.settings import count
@@ -54,7 +54,7 @@ class Schedules:
     async def _get(self, context: Context, user: str) -> Response:
         read_options(context.request, frozenset())
         find_mailbox(self._directory, self._state, user)
-        body = read_members("getSchedule", "body", read_object(context.request), _MEMBERS)
+        body = read_parameters("getSchedule", read_object(context.request), _MEMBERS)
         names = [read_string("schedules", name) for name in read_list("schedules", body.get("schedules"))]
         begin, end = (read_moment(body.get(name), name).at for name in ("startTime", "endTime"))
         minutes = read_integer("availabilityViewInterval", body.get("availabilityViewInterval", USUAL_SLOT))

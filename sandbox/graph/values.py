@@ -74,6 +74,21 @@ def read_members(type_name: str, name: str, value: Json, known: frozenset[str]) 
     return {member: item for member, item in found.items() if item is not None}
 
 
+def read_parameters(action: str, value: Json, known: frozenset[str]) -> Mapping[str, Json]:
+    """The parameters of an action, by their names in `known`. Raises `GraphError`.
+
+    Their case does not matter: the docs begin them with a small letter, the metadata and Microsoft's clients often with
+    a capital one.
+    """
+    names = {name.lower(): name for name in known}
+    if isinstance(value, dict):
+        given = {names.get(name.lower(), name): item for name, item in value.items()}
+        if len(given) < len(value):
+            raise unreadable_body(f"A parameter of '{action}' was given more than once.")
+        value = given
+    return read_members(action, "body", value, known)
+
+
 def read_duration(name: str, value: Json) -> timedelta:
     """An ISO 8601 duration of days and less. Raises `GraphError`."""
     found = _DURATION.fullmatch(read_string(name, value))

@@ -19,6 +19,8 @@ from sandbox.simulators import Simulators
 
 HERE = Path(__file__).parent
 PATIENCE = 120.0
+MORE_ROLES = ("Calendars.Read", "MailboxSettings.Read", "Place.Read.All")
+"""What the clients ask for and a planner does not."""
 SEEN: dict[str, list[str]] = {}
 """What each client did, by its name and version."""
 
@@ -55,7 +57,7 @@ async def receiver(simulators: Simulators) -> AsyncIterator[str]:
 def run(simulators: Simulators, receiver: str) -> Run:
     """Runs a script in the environment of the clients; it trusts the sandbox's authority by the usual variables."""
     planner = simulators.directory.applications[known_id("application", "Planner")]
-    planner = simulators.directory.register(replace(planner, graph_roles=(*planner.graph_roles, "Calendars.Read")))
+    planner = simulators.directory.register(replace(planner, graph_roles=(*planner.graph_roles, *MORE_ROLES)))
     sandbox = {
         **simulators.endpoints,
         "tenant_id": simulators.directory.tenant_id,

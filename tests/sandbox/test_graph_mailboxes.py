@@ -75,6 +75,18 @@ class TestIds:
         back = await self.translate(app, fixed, source="restImmutableEntryId", target="restId")
         assert back.json()["value"] == [{"sourceId": fixed, "targetId": plain}]
 
+    async def test_parameters_may_be_written_as_in_the_metadata(self, app: App) -> None:
+        """Microsoft's own clients write them with capital letters, the docs without."""
+        body: dict[str, Json] = {"InputIds": [], "SourceIdType": "restId", "TargetIdType": "restImmutableEntryId"}
+        assert (await app.call("POST", f"/users/{ALICE}/translateExchangeIds", body)).json()["value"] == []
+        body = {"inputIds": [], **body}
+        answer = await app.call("POST", f"/users/{ALICE}/translateExchangeIds", body)
+        assert code(answer) == (400, "RequestBodyRead")
+        begin, end = times("2026-03-02T09:00:00", "2026-03-02T17:00:00").values()
+        body = {"Schedules": [ALICE], "StartTime": begin, "EndTime": end, "AvailabilityViewInterval": 480}
+        answer = await app.call("POST", f"/users/{ALICE}/calendar/getSchedule", body)
+        assert answer.json()["value"][0]["availabilityView"] == "0"
+
     async def test_what_is_refused(self, app: App) -> None:
         assert code(await self.translate(app, "A", target="ewsId")) == (501, "NotImplemented")
         assert code(await self.translate(app, "A", target="name")) == (400, "RequestBodyRead")

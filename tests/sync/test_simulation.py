@@ -18,7 +18,8 @@ from tests.simulation.shrink import shrink
 from tests.simulation.steps import KINDS, LOST_ANSWERS, REFUSALS, Given, name_of_fault
 
 ROOT = Path(__file__).parents[2]
-SEEDS, CHUNK = 240, 20
+SEEDS, CHUNK = 300, 20
+"""So many that everything that may happen does."""
 NEVER_IN_A_JOURNAL = frozenset({Reason.UNDER_WAY})
 """It only puts off."""
 TOO_RARE = frozenset({Reason.ATTEMPTS_EXHAUSTED, Reason.KEYS_USED_UP, Reason.DELETION_BUDGET})

@@ -46,6 +46,17 @@ def main(client: SecretClient) -> None:
         else:
             raise AssertionError("read though it is disabled")
 
+    with step("secret: back up, delete, recover, delete and purge, restore"):
+        backup = client.backup_secret("conformance")
+        deleted = client.begin_delete_secret("conformance").result()
+        assert deleted.recovery_id
+        assert client.get_deleted_secret("conformance").name == "conformance"
+        client.begin_recover_deleted_secret("conformance").wait()
+        assert client.get_secret("conformance", first.properties.version).value == "one"
+        client.begin_delete_secret("conformance").wait()
+        client.purge_deleted_secret("conformance")
+        assert client.restore_secret_backup(backup).name == "conformance"
+
     with step("secret: what does not exist is not found"):
         try:
             client.get_secret("nothing-here")

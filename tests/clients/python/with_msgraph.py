@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from azure.identity import ClientSecretCredential
 from kiota_abstractions.api_error import APIError
@@ -12,16 +12,25 @@ from kiota_authentication_azure.azure_identity_authentication_provider import Az
 from msgraph import GraphRequestAdapter, GraphServiceClient
 from msgraph.generated.models.body_type import BodyType
 from msgraph.generated.models.date_time_time_zone import DateTimeTimeZone
+from msgraph.generated.models.day_of_week import DayOfWeek
 from msgraph.generated.models.event import Event
+from msgraph.generated.models.event_type import EventType
 from msgraph.generated.models.free_busy_status import FreeBusyStatus
 from msgraph.generated.models.item_body import ItemBody
 from msgraph.generated.models.location import Location
 from msgraph.generated.models.o_data_errors.o_data_error import ODataError
+from msgraph.generated.models.patterned_recurrence import PatternedRecurrence
+from msgraph.generated.models.recurrence_pattern import RecurrencePattern
+from msgraph.generated.models.recurrence_pattern_type import RecurrencePatternType
+from msgraph.generated.models.recurrence_range import RecurrenceRange
+from msgraph.generated.models.recurrence_range_type import RecurrenceRangeType
 from msgraph.generated.models.single_value_legacy_extended_property import SingleValueLegacyExtendedProperty
 from msgraph.generated.models.subscription import Subscription
+from msgraph.generated.users.item.calendar.get_schedule.get_schedule_post_request_body import GetSchedulePostRequestBody
 from msgraph.generated.users.item.calendar_view.calendar_view_request_builder import CalendarViewRequestBuilder
 from msgraph.generated.users.item.calendar_view.delta.delta_request_builder import DeltaRequestBuilder
 from msgraph.generated.users.item.events.events_request_builder import EventsRequestBuilder
+from msgraph.generated.users.item.events.item.instances.instances_request_builder import InstancesRequestBuilder
 from msgraph.generated.users.users_request_builder import UsersRequestBuilder
 from msgraph_core.requests.batch_request_content import BatchRequestContent
 from steps import sandbox, step, tell
@@ -196,6 +205,67 @@ async def main() -> None:
         assert abs(renewed.expiration_date_time - later) < timedelta(seconds=1)
         await client.subscriptions.by_subscription_id(kept.id).delete()
         assert not (await client.subscriptions.get()).value
+
+    with step("series: create, its instances, one of them moved, one cancelled"):
+        weekly = an_event("Jour fixe", "2026-12-01T09:00:00", "2026-12-01T10:00:00")
+        weekly.recurrence = PatternedRecurrence(
+            pattern=RecurrencePattern(
+                type=RecurrencePatternType.Weekly, interval=1, days_of_week=[DayOfWeek.Tuesday, DayOfWeek.Thursday]
+            ),
+            range=RecurrenceRange(
+                type=RecurrenceRangeType.EndDate, start_date=date(2026, 12, 1), end_date=date(2026, 12, 10)
+            ),
+        )
+        master = await user.events.post(weekly)
+        assert master.type is EventType.SeriesMaster
+        assert master.recurrence.range.end_date == date(2026, 12, 10)
+        december = {"start_date_time": "2026-12-01T00:00:00Z", "end_date_time": "2026-12-31T00:00:00Z"}
+        asked = InstancesRequestBuilder.InstancesRequestBuilderGetQueryParameters(**december)
+        series = user.events.by_event_id(master.id)
+        found = (await series.instances.get(RequestConfiguration(query_parameters=asked))).value
+        assert [item.start.date_time[:10] for item in found] == [f"2026-12-{day:02}" for day in (1, 3, 8, 10)]
+        assert {item.type for item in found} == {EventType.Occurrence}
+        moved = await user.events.by_event_id(found[1].id).patch(
+            Event(
+                start=DateTimeTimeZone(date_time="2026-12-04T09:00:00", time_zone="UTC"),
+                end=DateTimeTimeZone(date_time="2026-12-04T10:00:00", time_zone="UTC"),
+            )
+        )
+        assert moved.type is EventType.Exception
+        assert moved.series_master_id == master.id
+        await user.events.by_event_id(found[2].id).delete()
+        view = CalendarViewRequestBuilder.CalendarViewRequestBuilderGetQueryParameters(**december)
+        page = await user.calendar_view.get(RequestConfiguration(query_parameters=view))
+        assert sorted(item.start.date_time[:10] for item in page.value) == ["2026-12-01", "2026-12-04", "2026-12-10"]
+
+    with step("getSchedule: of two people and of nobody"):
+        asked_for = GetSchedulePostRequestBody(
+            schedules=[sandbox.user, "bob@contoso.test", "nobody@contoso.test"],
+            start_time=DateTimeTimeZone(date_time="2026-12-01T08:00:00", time_zone="UTC"),
+            end_time=DateTimeTimeZone(date_time="2026-12-01T10:00:00", time_zone="UTC"),
+            availability_view_interval=60,
+        )
+        mine, other, nobody = (await user.calendar.get_schedule.post(asked_for)).value
+        assert mine.availability_view == "10", mine.availability_view
+        assert mine.schedule_items[0].status is FreeBusyStatus.Tentative
+        assert other.availability_view == "00"
+        assert nobody.error.message
+
+    with step("places: rooms; mailboxSettings"):
+        rooms = await client.places.graph_room.get()
+        assert {room.email_address for room in rooms.value} == {"room-1@contoso.test", "room-2@contoso.test"}
+        settings = await user.mailbox_settings.get()
+        assert settings.time_zone == "W. Europe Standard Time"
+
+    with step("users/delta: a full round, then nothing"):
+        page = await client.users.delta.get()
+        people = [item.id for item in page.value]
+        while page.odata_next_link:
+            page = await client.users.delta.with_url(page.odata_next_link).get()
+            people += [item.id for item in page.value]
+        assert alice.id in people
+        page = await client.users.delta.with_url(page.odata_delta_link).get()
+        assert not page.value
 
     with step("events: delete"):
         for item in (await user.events.get()).value:

@@ -100,6 +100,23 @@ def main(account: Account) -> None:
         )
         assert sorted(item.subject for item in found) == ["Boiler, moved", "N0", "N1", "N2"]
 
+    with step("series: create, its occurrences"):
+        weekly = calendar.new_event("Jour fixe")
+        weekly.start, weekly.end = DAY + timedelta(days=30, hours=9), DAY + timedelta(days=30, hours=10)
+        weekly.recurrence.set_weekly(
+            1, days_of_week=["wednesday"], first_day_of_week="monday", start=weekly.start.date(), occurrences=3
+        )
+        assert weekly.save()
+        master = calendar.get_event(weekly.object_id)
+        found = list(master.get_occurrences(DAY + timedelta(days=29), DAY + timedelta(days=60)))
+        assert [item.start.day for item in found] == [2, 9, 16], [item.start for item in found]
+        assert master.recurrence.occurrences == 3
+        assert weekly.delete()
+
+    with step("getSchedule"):
+        (mine,) = schedule.get_availability([sandbox.user], DAY.replace(hour=9), DAY.replace(hour=15), 60)
+        assert mine["availabilityView"] == ["busy", *["free"] * 4, "tentative"], mine["availabilityView"]
+
     with step("subscription: create with its validation, get, renew, delete"):
         subscriptions = Subscriptions(parent=account)
         made = subscriptions.create_subscription(
