@@ -35,6 +35,7 @@ from shared.sync.adopt import Adoption
 from shared.sync.budget import Budget
 from shared.sync.engine import Engine
 from shared.sync.housekeeping import Housekeeping
+from shared.sync.merge import Rules
 from shared.sync.model import Booking
 from shared.sync.ports import Clock
 from shared.sync.pull import Pull
@@ -110,6 +111,7 @@ def build(settings: Settings, outside: Outside) -> App:
             organization=organization,
             columns=wanted_columns | masked_columns,
             mailboxes=settings.mailboxes,
+            canceled_name=settings.canceled_status,
         )
     except ValueError as error:
         raise SettingsError(f"SYNC_FILTER, SYNC_MASK: {error}") from error
@@ -142,6 +144,8 @@ def build(settings: Settings, outside: Outside) -> App:
             canceled_prefix=settings.canceled_prefix,
             is_masked=is_masked,
             masked_subject=settings.masked_subject,
+            rules=Rules(edits=settings.edits, winners=settings.conflicts),
+            on_deleted=settings.on_deleted,
         ),
         shards=settings.shards,
         clock=outside.clock,

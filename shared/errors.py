@@ -149,6 +149,10 @@ class KeysUsedUpError(RefusedError):
     next_step = "Look into the mailbox's Deleted Items for this booking's events, then replay the dead letters."
 
 
+class BookingRefusedError(RefusedError):
+    """Dataverse refuses what people did to an event: its business logic does not allow it for this booking."""
+
+
 class DeniedError(RefusedError):
     """The app may not do this (401, 403)."""
 

@@ -10,12 +10,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
 from shared.sync.budget import Limits
-from shared.sync.model import MailboxId, ResourceId, ShowAs, StatusKind, fingerprint
+from shared.sync.merge import DEFAULT_EDITS, DEFAULT_WINNERS, Edit, Winner
+from shared.sync.model import Field, MailboxId, ResourceId, ShowAs, StatusKind, fingerprint
+from shared.sync.translate import Deleted
 from shared.zones import Zone
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -134,6 +137,34 @@ def _keep(value: str) -> bool:
     return value == "keep"
 
 
+def _by_field[T: StrEnum](values: type[T], default: Mapping[Field, T]) -> Callable[[str], Mapping[Field, T]]:
+    """A value for every field: `time=park,subject=keep`, what is not named stays as it is by default."""
+
+    def parse(value: str) -> Mapping[Field, T]:
+        try:
+            return {**default, **{Field(name): values(said) for name, said in _pairs(value)}}
+        except ValueError as error:
+            raise ValueError(
+                f"must be pairs of a field ({', '.join(Field)}) and one of {', '.join(values)} ({error})"
+            ) from error
+
+    return parse
+
+
+def _edits(value: str) -> Mapping[Field, Edit]:
+    edits = _by_field(Edit, DEFAULT_EDITS)(value)
+    wrong = [one for one, edit in edits.items() if edit is Edit.ACCEPT and one is not Field.TIME]
+    if wrong:
+        raise ValueError(f"cannot accept an edit of {', '.join(wrong)}: bookings only take times from a calendar")
+    return edits
+
+
+def _deleted(value: str) -> Deleted:
+    if value not in set(Deleted):
+        raise ValueError(f"must be one of {', '.join(Deleted)}")
+    return Deleted(value)
+
+
 def _given(given: str | None, default: str | None, *, may_be_empty: bool) -> str | None:
     """What counts: some texts may be set to empty on purpose, anything else then falls back to its default."""
     text = (given or "").strip()
@@ -245,6 +276,22 @@ class Settings:
     show_as: Mapping[str, ShowAs] = _setting("SYNC_SHOW_AS", _show_as, "proposed=tentative,committed=busy")
     """What a booking status looks like in the calendar. A status is named by its id, its Field Service status
     (scheduled, traveling, on_break, in_progress, completed) or its kind (proposed, committed), in this order."""
+
+    edits: Mapping[Field, Edit] = _setting("SYNC_EDITS", _edits, "time=accept,sensitivity=keep")
+    """What becomes of people's edits of an event, by field (time, subject, body, show_as, sensitivity, category):
+    accept (time only: the booking follows), keep (it stays until the booking changes there) or undo, for all others."""
+
+    conflicts: Mapping[Field, Winner] = _setting("SYNC_CONFLICTS", _by_field(Winner, DEFAULT_WINNERS), "time=dataverse")
+    """Whose value counts when both sides have changed a field whose edits are not undone anyway, by field: dataverse,
+    outlook, or park, which leaves it to people. The journal keeps what lost."""
+
+    on_deleted: Deleted = _setting("SYNC_EVENT_DELETED", _deleted, "cancel")
+    """What follows when people delete or cancel an event: cancel the booking, restore the event, or park it for people
+    to decide. The event comes back in any case if the booking was changed, too."""
+
+    canceled_status: str = _setting("SYNC_CANCELED_STATUS", _optional, "")
+    """Name of the booking status that a booking gets whose event was deleted; may be empty if there is only one of the
+    kind canceled, or only one of Field Service."""
 
     category: str = _setting("SYNC_CATEGORY", _optional, "Dynamics 365")
     """Category of new events; empty for none."""

@@ -228,7 +228,6 @@ class Bookings:
         return context.answer(200, {"@odata.context": metadata, "value": value})
 
     def _begin(self, context: Context, business: str) -> Business:
-        context.refuse_headers("if-match", "if-none-match")
         read_options(context.request, frozenset())
         if context.wishes.zone != "UTC":
             raise not_modelled("another time zone than UTC in Bookings")

@@ -58,6 +58,7 @@ from sandbox.settings import Setting, flag
 LONGEST_VIEW = timedelta(days=5 * 366)
 _OF_ONE = frozenset({"$select", "$expand"})
 _OF_MANY = frozenset({"$select", "$expand", "$filter", "$orderby", "$top", "$skip"})
+_IF_MATCH = frozenset({"if-match"})
 _CALENDAR = "microsoft.graph.calendar"
 _CALENDAR_FIELDS = Fields(_CALENDAR, {"name": Field(Kind.TEXT, lambda calendar: calendar.name)})
 WINDOW = frozenset({"startdatetime", "enddatetime"})
@@ -208,7 +209,6 @@ class Calendars:
         return context.answer(200, body)
 
     async def _get(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
-        context.refuse_headers("if-match", "if-none-match")
         options = read_options(context.request, _OF_ONE, expandable={**EXPANDABLE, EXCEPTIONS.lower(): {}})
         mailbox = self._mailbox(user)
         readable = self._cloud.settings["graph.deleted_events_readable"]
@@ -217,7 +217,6 @@ class Calendars:
         return self._answer(context, mailbox, found, options, path=path, of_series=found.type == "seriesMaster")
 
     async def _create(self, context: Context, user: str, calendar: str | None = None) -> Response:
-        context.refuse_headers("if-match", "if-none-match")
         options = read_options(context.request, _OF_ONE, expandable=EXPANDABLE)
         mailbox = self._mailbox(user)
         where = _calendar(mailbox, calendar)
@@ -235,8 +234,7 @@ class Calendars:
         return replace(answer, headers={**answer.headers, "Location": location})
 
     async def _update(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
-        context.refuse_headers("if-none-match")
-        options = read_options(context.request, _OF_ONE, expandable=EXPANDABLE)
+        options = read_options(context.request, _OF_ONE, expandable=EXPANDABLE, conditions=_IF_MATCH)
         mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)
         content = changed_content(found.content, read_object(context.request))
@@ -248,8 +246,7 @@ class Calendars:
         return answer
 
     async def _delete(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
-        context.refuse_headers("if-none-match")
-        read_options(context.request, frozenset())
+        read_options(context.request, frozenset(), conditions=_IF_MATCH)
         mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)
         _check_version(context, found)
@@ -259,7 +256,6 @@ class Calendars:
 
     async def _delete_for_good(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
         """The item goes past Deleted Items, nobody is told (Graph docs, "event: permanentDelete")."""
-        context.refuse_headers("if-match", "if-none-match")
         read_options(context.request, frozenset())
         mailbox, found = self._find(user, event, calendar)
         if found.master is not None:
@@ -270,7 +266,6 @@ class Calendars:
 
     async def _cancel(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
         """The organizer calls the meeting off; the item goes to Deleted Items (Graph docs, "event: cancel")."""
-        context.refuse_headers("if-match", "if-none-match")
         read_options(context.request, frozenset())
         mailbox = self._mailbox(user)
         found = self._event(mailbox, event, calendar)

@@ -155,7 +155,6 @@ class Delta:
         ]
 
     async def _changes(self, context: Context, user: str) -> Response:
-        context.refuse_headers("if-match", "if-none-match")
         if any(name.lower() in UNSUPPORTED for name, _ in context.request.query):
             raise options_untracked()
         mailbox = find_mailbox(self._directory, self._state, user)

@@ -96,7 +96,6 @@ class DirectoryChanges:
         return [Route("GET", f"/users/{name}", tracked) for name in ("delta", "delta()")]
 
     async def _changes(self, context: Context) -> Response:
-        context.refuse_headers("if-match", "if-none-match")
         position = self._position(context)
         names = wanted_properties(context, tuple(filter(None, position.select.split(","))))
         matches = _read_ids(position.filter)

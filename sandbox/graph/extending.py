@@ -75,7 +75,6 @@ class Extensions:
         return Response(status=HTTPStatus.NO_CONTENT)
 
     def _begin(self, context: Context, user: str, event: str, calendar: str | None) -> tuple[Mailbox, Event]:
-        context.refuse_headers("if-match", "if-none-match")
         read_options(context.request, frozenset())
         return self._find(user, event, calendar)
 

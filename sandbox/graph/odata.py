@@ -15,6 +15,7 @@ from sandbox.graph.preferences import PAGE_SIZE
 from sandbox.http import Json, Request
 
 LARGEST_PAGE = 1000
+CONDITIONS = ("if-match", "if-none-match")
 _EXPAND = re.compile(r"(?P<name>\w+)\s*(?:\(\s*\$filter\s*=(?P<filter>(?:[^()']|'[^']*'|\([^()]*\))*)\))?")
 
 
@@ -54,8 +55,14 @@ def read_options(
     page: int = 10,
     largest_page: int = LARGEST_PAGE,
     paged_by_preference: bool = False,
+    conditions: frozenset[str] = frozenset(),
 ) -> Options:
-    """The options of `request`; one that is not `allowed` here is refused. Raises `GraphError`."""
+    """The options of `request`; one that is not `allowed` here is refused. Raises `GraphError`.
+
+    So is a condition in a header that is not among the `conditions` which the operation honours.
+    """
+    if conditional := [name for name in CONDITIONS if request.header(name) and name not in conditions]:
+        raise not_modelled(f"the header {conditional[0]} on {request.method} {request.path}")
     if PAGE_SIZE in request.prefer() and not paged_by_preference:
         raise not_modelled(f"Prefer: {PAGE_SIZE} on {request.path}")
     given: dict[str, str] = {}

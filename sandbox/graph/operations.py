@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from sandbox.directory import Directory
 from sandbox.entra.tokens import Claims
-from sandbox.graph.errors import CONTENT_TYPE, GraphError, not_modelled, policy_denied
+from sandbox.graph.errors import CONTENT_TYPE, GraphError, policy_denied
 from sandbox.graph.preferences import Preferences
 from sandbox.http import Handler, Json, Request, Response, Route
 from sandbox.recorder import Call
@@ -62,12 +62,6 @@ class Context:
         if self.wishes.applied:
             named["Preference-Applied"] = self.wishes.applied
         return Response.of_json(status, body, {"Content-Type": CONTENT_TYPE, **named})
-
-    def refuse_headers(self, *names: str) -> None:
-        """Raise `GraphError` for a conditional header that the operation does not know."""
-        for name in names:
-            if self.request.header(name):
-                raise not_modelled(f"the header {name} on {self.request.method} {self.request.path}")
 
 
 def key(collection: str, value: str) -> str:

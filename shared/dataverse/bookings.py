@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
 from shared.dataverse.organization import HEADERS, ROOT, Organization
-from shared.dataverse.wire import COLUMNS, ENTITY_SET, booking_of, columns_of, query_of, row_of
+from shared.dataverse.wire import COLUMNS, ENTITY_SET, booking_of, columns_of, query_of, row_of, status_of
 from shared.errors import (
     BookingSyncError,
     DeniedError,
@@ -18,7 +18,7 @@ from shared.errors import (
     UnavailableError,
 )
 from shared.http import Caller, HttpResponse, error_codes, without_host
-from shared.sync.model import Booking, BookingChange, BookingId, BookingRow, MailboxId, ResourceId
+from shared.sync.model import Booking, BookingChange, BookingId, BookingRow, MailboxId, ResourceId, Status
 
 NO_SUCH_ROW = frozenset({"0x80040217", "0x80060891", ""})
 """Codes of a missing row; the documentation's own sample leaves the code empty."""
@@ -34,6 +34,11 @@ RESOURCES_WITH_USERS = (
 )
 
 
+CANCELED_STATUSES = (
+    "bookingstatuses?$select=bookingstatusid,name,status,msdyn_fieldservicestatus&$filter=status%20eq%203"
+)
+
+
 class DataverseBookings:
     """The bookings of one organisation."""
 
@@ -44,11 +49,15 @@ class DataverseBookings:
         organization: Organization,
         columns: frozenset[str] = frozenset(),
         mailboxes: Mapping[ResourceId, MailboxId],
+        canceled_name: str = "",
     ) -> None:
         """`organization` is the only one this app works for (R14); `columns` are read for conditions.
 
-        `mailboxes` are the administrator's word on which resource has which mailbox.
+        `mailboxes` are the administrator's word on which resource has which mailbox, `canceled_name` names the status
+        of a booking whose event was deleted.
         """
+        self._canceled_name = canceled_name
+        self._canceled = ""
         self._caller = caller
         self._organization = organization
         self._mailboxes = mailboxes
@@ -91,6 +100,18 @@ class DataverseBookings:
             raise OutcomeUnknownError("Dataverse answered an update with another row")
         return row
 
+    async def canceled_status(self) -> str:
+        """The id of the status of canceled bookings, as set or as the only one there is; asked for once."""
+        if not self._canceled:
+            await self._organization.check()
+            answer = await self._caller.call("GET", f"{ROOT}/{CANCELED_STATUSES}", headers=HEADERS)
+            try:
+                statuses = [status_of(row) for row in answer.json()["value"]]
+            except (KeyError, TypeError, AttributeError) as error:
+                raise UnavailableError("Dataverse answered without a list of statuses") from error
+            self._canceled = _only(statuses, self._canceled_name)
+        return self._canceled
+
     async def mailboxes(self) -> Mapping[ResourceId, MailboxId]:
         """The Entra object ids of all users behind resources, whatever state either is in, and what is set beside."""
         await self._organization.check()
@@ -108,6 +129,19 @@ class DataverseBookings:
             except (AttributeError, KeyError, TypeError) as error:
                 raise UnavailableError("Dataverse answered without a list of resources") from error
         return {**found, **self._mailboxes}
+
+
+def _only(statuses: Sequence[Status], name: str) -> str:
+    """The status with that name; without one, the only one, or the only one of Field Service."""
+    named = [status for status in statuses if status.name == name] if name else list(statuses)
+    of_field_service = [status for status in named if status.detail is not None]
+    for choice in (named, of_field_service):
+        if len(choice) == 1:
+            return choice[0].id
+    there = ", ".join(sorted(status.name for status in statuses)) or "none"
+    raise RefusedError(
+        f"SYNC_CANCELED_STATUS must name the status of a booking whose event was deleted; there are: {there}"
+    )
 
 
 def _not_found(response: HttpResponse, said: str) -> BookingSyncError | None:

@@ -99,7 +99,7 @@ def booking_of(row: Mapping[str, Any], mailboxes: Mapping[ResourceId, MailboxId]
             name=row.get("name") or "",
             start=_instant(row["starttime"]),
             end=_instant(row["endtime"]),
-            status=_status(row["BookingStatus"]),
+            status=status_of(row["BookingStatus"]),
             resource=_resource(row["Resource"], mailboxes),
             work_order=work_order.get("msdyn_name") or "",
             account=(work_order.get("msdyn_serviceaccount") or {}).get("name") or "",
@@ -141,7 +141,8 @@ def row_of(row: Mapping[str, Any]) -> BookingRow:
         raise ValueError(f"not a booking: {error}") from error
 
 
-def _status(row: Mapping[str, Any]) -> Status:
+def status_of(row: Mapping[str, Any]) -> Status:
+    """A booking status. Raises `KeyError` for a row that is none."""
     detail = row.get("msdyn_fieldservicestatus")
     kind = STATUS_KINDS[row["status"]]
     if FIELD_SERVICE_STATUSES.get(detail or 0) == "canceled":

@@ -15,6 +15,7 @@ from shared.errors import (
     GoneError,
     MailboxGoneError,
     OutcomeUnknownError,
+    RefusedError,
     UnavailableError,
 )
 from shared.graph.wire import EXPAND_MARKER, MARKER_PROPERTY, SELECT, Style, changes, event_of, new_event
@@ -131,6 +132,15 @@ class GraphEvents:
         """Write what stands in `body` if the event is still as it was read. Raises `PreconditionError`, `GoneError`."""
         path = _event(event.mailbox, event.id)
         return self._event_of(event.mailbox, await self._call("PATCH", event.mailbox, path, body, event.etag))
+
+    async def cancel_event(self, mailbox: MailboxId, event: EventId) -> None:
+        """Cancel a meeting; what cannot be cancelled, because nobody was invited, is deleted."""
+        try:
+            await self._call("POST", mailbox, f"{_event(mailbox, event)}/cancel", {})
+        except GoneError:
+            return
+        except RefusedError:
+            await self.delete_event(mailbox, event, "*")
 
     async def delete_event(self, mailbox: MailboxId, event: EventId, etag: str) -> None:
         """Delete the event if it still has `etag`; one that is gone counts as deleted."""

@@ -19,7 +19,12 @@ MARKER_PROPERTY = "String {6c1f0f7e-3f0b-4f57-9f0d-52b9c7b1a3de} Name BookingSyn
 (Microsoft Graph docs, "Outlook extended properties overview"): never change it."""
 
 EXPAND_MARKER = f"singleValueExtendedProperties($filter=id eq '{MARKER_PROPERTY}')"
-SELECT = "id,subject,body,start,end,showAs,sensitivity,categories,isCancelled,transactionId"
+SELECT = (
+    "id,subject,body,start,end,showAs,sensitivity,categories,isCancelled,transactionId,"
+    "isAllDay,type,attendees,isOnlineMeeting"
+)
+SINGLE = "singleInstance"
+"""The type of an event that does not repeat."""
 
 PRIVATE = "private"
 
@@ -55,6 +60,7 @@ def changes(fields: frozenset[Field], content: Content, style: Style, categories
         body["body"] = {"contentType": "html", "content": content.body}
     if Field.TIME in fields:
         body["start"], body["end"] = _times(content, style.zone)
+        body["isAllDay"] = False
     if Field.SHOW_AS in fields:
         body["showAs"] = content.show_as.value
     if Field.SENSITIVITY in fields:
@@ -83,6 +89,9 @@ def event_of(mailbox: MailboxId, value: dict[str, Any], style: Style) -> Event:
             ),
             marker=_own_marker(mailbox, value),
             is_cancelled=bool(value.get("isCancelled")),
+            is_all_day=bool(value.get("isAllDay")),
+            is_series=(value.get("type") or SINGLE) != SINGLE,
+            is_meeting=bool(value.get("attendees") or value.get("isOnlineMeeting")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RefusedError(f"Graph answered with an event that cannot be read: {type(error).__name__}") from error

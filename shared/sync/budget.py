@@ -1,5 +1,7 @@
 """The deletion budget: when too many events would go at once, an administrator has to say that it is meant (R4).
 
+It counts, too, when people delete events: a calendar that somebody empties does not cancel every visit.
+
 Whatever the cause is - a filter with a typo, users that lost their mailboxes, a bulk deletion in Dynamics - a calendar
 is not emptied within minutes. Deletions for a canceled booking and those after a reassign do not count: for each of
 them somebody has decided, and the booking was read.
@@ -18,11 +20,11 @@ from typing import Protocol
 from shared.errors import QuarantinedError
 from shared.sync.facts import Snapshot
 from shared.sync.model import Link, MailboxId, Shard
-from shared.sync.plan import DeleteEvent, Plan, Reason
+from shared.sync.plan import DeleteEvent, Plan, Reason, Unlink
 from shared.sync.ports import Clock
 
 PERIOD = timedelta(hours=1)
-COUNTED = frozenset({Reason.DELETED, Reason.FILTERED_OUT, Reason.NO_MAILBOX})
+COUNTED = frozenset({Reason.DELETED, Reason.FILTERED_OUT, Reason.NO_MAILBOX, Reason.EVENT_DELETED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class Budget:
         if plan.reason not in COUNTED or any(mark.is_approved for mark in seen.marks):
             return
         for action in plan.actions:
-            if isinstance(action, DeleteEvent):
+            if isinstance(action, DeleteEvent | Unlink):
                 await self._spend(seen.shard, action.link)
 
     async def _spend(self, shard: Shard, link: Link) -> None:

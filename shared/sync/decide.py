@@ -10,22 +10,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from shared.sync.facts import Facts, Snapshot
-from shared.sync.model import Cause, Link, Mark
+from shared.sync.merge import Edit
+from shared.sync.model import Base, Cause, Field, Link, Mark
 from shared.sync.plan import (
     Action,
     AdoptEvent,
+    CancelBooking,
     CreateEvent,
     DeleteEvent,
     DropIntent,
     Forward,
+    Learn,
     Outcome,
     Plan,
     Reason,
     RetireClaim,
+    Unlink,
+    UpdateBooking,
     UpdateEvent,
     Wait,
 )
-from shared.sync.translate import Policy
+from shared.sync.translate import Deleted, Policy
 
 
 def decide(snapshot: Snapshot, policy: Policy) -> Plan:
@@ -42,6 +47,32 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         return plan
     outcome = Outcome.APPLIED if plan.outcome is Outcome.SKIPPED else plan.outcome
     return replace(plan, outcome=outcome, actions=plan.actions + leftovers)
+
+
+def decide_by_event(snapshot: Snapshot, policy: Policy) -> Plan | None:
+    """The plan for hints of an event that was read while its booking was not; `None` when that has to be read, too.
+
+    What people most often do, moving an event, needs nothing of the booking but the version that was last seen: when
+    it has another one by now, it refuses the write.
+    """
+    facts = Facts(snapshot, policy)
+    link, event, claim = facts.link, snapshot.event, snapshot.claim
+    is_plain = facts.under_way_until is None and not facts.stale and not facts.dropped and facts.is_linked
+    if link is None or link.base is None or event is None or claim is None or not claim.stands_on(link):
+        return None
+    if not is_plain or Field.TIME not in link.base.booking or policy.keeps_canceled:
+        return None
+    if not facts.edited:
+        return Plan(reason=Reason.UNCHANGED, outcome=Outcome.UNCHANGED, actions=(Learn(link=link.showing(event)),))
+    if facts.edited == {Field.TIME} and policy.rules.edits[Field.TIME] is Edit.ACCEPT and not event.unsuitable:
+        agreed = {Field.TIME: event.content.fingerprints()[Field.TIME]}
+        base = Base(booking={**link.base.booking, **agreed}, event={**link.base.event, **agreed})
+        write = UpdateBooking(
+            booking=link.booking, version=link.version, start=event.content.start, end=event.content.end
+        )
+        learn = Learn(link=replace(link.showing(event), base=base))
+        return Plan(reason=Reason.MOVED, outcome=Outcome.APPLIED, actions=(write, learn))
+    return None
 
 
 # What to do: one function for each kind of plan.
@@ -120,9 +151,33 @@ def _update(reason: Reason, outcome: Outcome) -> Callable[[Facts], Plan]:
             raise LookupError("the table asked to update an event without a link")
         etag = facts.seen.event.etag if facts.seen.event is not None else facts.link.etag
         update = UpdateEvent(link=facts.link, fields=facts.fields, content=facts.content, etag=etag)
-        return Plan(reason=reason, outcome=outcome, actions=(update,))
+        return Plan(reason=reason, outcome=outcome, actions=(update,), detail=facts.seen.refusal, lost=facts.lost)
 
     return plan
+
+
+def _move(facts: Facts) -> Plan:
+    """The booking takes the event's times, and the event gets back what is not for people to change."""
+    link, event = facts.link, facts.seen.event
+    if link is None or event is None:
+        raise LookupError("the table asked to take over the times of an event that was not read")
+    booking, start, end = facts.booking, event.content.start, event.content.end
+    write = UpdateBooking(booking=booking.id, version=booking.version, start=start, end=end)
+    content = replace(facts.content, start=start, end=end)
+    update = UpdateEvent(link=link, fields=facts.fields, content=content, etag=event.etag)
+    return Plan(reason=Reason.MOVED, outcome=Outcome.APPLIED, actions=(write, update), lost=facts.lost)
+
+
+def _cancel(facts: Facts) -> Plan:
+    if facts.link is None:
+        raise LookupError("the table asked to cancel a booking without a link")
+    write = CancelBooking(booking=facts.booking.id, version=facts.booking.version)
+    actions = (write, Unlink(link=facts.link), RetireClaim(claim=facts.seen.claim))
+    return Plan(reason=Reason.EVENT_DELETED, outcome=Outcome.APPLIED, actions=actions)
+
+
+def _park(reason: Reason, words: Callable[[Facts], str]) -> Callable[[Facts], Plan]:
+    return lambda facts: Plan(reason=reason, outcome=Outcome.PARKED, detail=words(facts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +252,48 @@ TABLE: tuple[Row, ...] = (
         _reassign,
     ),
     Row(
+        Reason.EVENT_DELETED,
+        "people have deleted the event of a booking that nobody changed: the booking is canceled",
+        lambda facts: facts.policy.on_deleted is Deleted.CANCEL and facts.is_deleted_by_people,
+        _cancel,
+    ),
+    Row(
+        Reason.EVENT_MISSING,
+        "people have deleted the event, and the policy leaves it to people what that means",
+        lambda facts: facts.policy.on_deleted is Deleted.PARK and facts.is_deleted_by_people,
+        _park(Reason.EVENT_MISSING, lambda _: "the event was deleted: cancel the booking, or save it for a new event"),
+    ),
+    Row(
         Reason.RESTORED,
-        "the linked event is proven gone: Dataverse owns the booking, so it comes back as a new generation",
+        "the linked event is proven gone, and its booking wants one: it comes back as a new generation",
         lambda facts: facts.is_gone,
         _restore,
+    ),
+    Row(
+        Reason.UNSUITABLE,
+        "what people made of the event fits no booking: nothing is written until they change it",
+        lambda facts: facts.is_linked and bool(facts.unsuitable),
+        _park(Reason.UNSUITABLE, lambda facts: f"{facts.unsuitable}: give it a begin and an end, and no repetition"),
+    ),
+    Row(
+        Reason.CONFLICT,
+        "both sides have changed a field, and the policy leaves it to people which one counts",
+        lambda facts: facts.is_linked and bool(facts.in_conflict),
+        _park(
+            Reason.CONFLICT, lambda facts: f"both sides have changed: {', '.join(facts.in_conflict)}; make them equal"
+        ),
+    ),
+    Row(
+        Reason.MOVED,
+        "people have moved the event: the booking follows",
+        lambda facts: facts.is_linked and facts.is_moved,
+        _move,
+    ),
+    Row(
+        Reason.WRITE_REFUSED,
+        "Dataverse refuses what people did to the event: it shows the booking again, and the journal keeps the loser",
+        lambda facts: facts.is_linked and bool(facts.seen.refusal) and bool(facts.fields),
+        _update(Reason.WRITE_REFUSED, Outcome.APPLIED),
     ),
     Row(
         Reason.UPDATED,
@@ -231,14 +324,18 @@ TABLE: tuple[Row, ...] = (
 
 
 def is_already_seen(marks: tuple[Mark, ...], links: tuple[Link, ...]) -> bool:
-    """Whether the link shows every row version that the marks speak of, so that nothing need be read (R5, R8).
+    """Whether the link knows every version that the marks speak of, so that nothing need be read (R5, R8).
 
     Row versions only ever grow within one organisation, so an equal or lower one is an echo or an old hint.
     """
     newest = max(links, key=lambda link: link.generation, default=None)
     if newest is None or newest.event is None:
         return False
-    return all(
-        mark.cause in (Cause.CREATED, Cause.UPDATED) and mark.version is not None and mark.version <= newest.version
-        for mark in marks
-    )
+
+    def is_seen(mark: Mark) -> bool:
+        if mark.cause is Cause.EVENT_CHANGED:
+            return mark.event == newest.event and mark.etag != "" and newest.has_seen(mark.etag)
+        is_hint = mark.cause in (Cause.CREATED, Cause.UPDATED)
+        return is_hint and mark.version is not None and mark.version <= newest.version
+
+    return all(map(is_seen, marks))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from random import Random
 from weakref import WeakValueDictionary
 
 from shared.errors import (
+    BookingRefusedError,
     BookingSyncError,
     EpochMissingError,
     GoneError,
@@ -30,11 +32,11 @@ from shared.errors import (
 )
 from shared.sync.apply import Applier, Effects
 from shared.sync.budget import Budget
-from shared.sync.decide import decide, is_already_seen
+from shared.sync.decide import decide, decide_by_event, is_already_seen
 from shared.sync.facts import CREATE_TIME, Facts, Snapshot
 from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, put_off
-from shared.sync.model import BookingId, Link, MailboxId, Mark, Marker, Shard, shard_of
-from shared.sync.plan import Outcome, Plan, Reason
+from shared.sync.model import OF_EVENTS, UNKNOWN, BookingId, Cause, Link, MailboxId, Mark, Marker, Shard, shard_of
+from shared.sync.plan import CreateEvent, Outcome, Plan, Reason
 from shared.sync.ports import BookingSide, Clock, Commit, EventSide, JournalEntry, Lease, Store
 from shared.sync.rebuild import Rebuild
 from shared.sync.translate import Policy
@@ -47,6 +49,8 @@ PARALLEL = 32
 """How many bookings of a shard are reconciled at once; the clients know what the services allow."""
 CERTAINTY = timedelta(seconds=60)
 """How long after our last write a missing event is not yet believed to be missing (R3)."""
+CREATION = timedelta(seconds=5)
+"""How long a hint of an unknown event waits while events are being made in its mailbox."""
 MOST_DECISIONS = 4
 """How often one booking is decided again because somebody else was faster, before it has to wait."""
 
@@ -82,9 +86,10 @@ class Engine:
         self._worker = f"{random.getrandbits(64):016x}"
         self._unsearched: dict[Shard, frozenset[MailboxId]] = {}
         self._unsure: dict[BookingId, datetime] = {}
+        self._creating = Counter[MailboxId | None]()
         self._locks = WeakValueDictionary[BookingId, asyncio.Lock]()
         self._applier = Applier(
-            events=events, store=store, clock=clock, organization=policy.organization, shards=shards
+            bookings=bookings, events=events, store=store, clock=clock, organization=policy.organization, shards=shards
         )
 
     async def drain(self, shard: Shard) -> frozenset[Shard]:
@@ -108,7 +113,7 @@ class Engine:
                 more = bool(marks)
                 if more and not await self._store.has_epoch(shard):
                     break  # the table was emptied meanwhile: marks that came since wait for their links (R2a)
-                wake |= await self._reconcile_all(shard, marks, end)
+                wake |= await self._reconcile_all(shard, await self._ours(shard, marks), end)
         finally:
             asked_again = await self._release(lease)
         if more or asked_again:
@@ -132,6 +137,24 @@ class Engine:
         except TransientError as error:
             log.warning("the lease of shard %s was not given back: %s", lease.shard, error)
             return True
+
+    async def _ours(self, shard: Shard, marks: Sequence[Mark]) -> list[Mark]:
+        """The marks that are about bookings; what is about an event that no link knows ends here, uncalled for (R9)."""
+        events = {mark.event for mark in marks if mark.booking == UNKNOWN and mark.event is not None}
+        if not events:
+            return list(marks)
+        owners = await self._store.bookings_of(shard, events)
+        named = [replace(mark, booking=owners.get(mark.event, mark.booking)) if mark.event else mark for mark in marks]
+        foreign = [mark for mark in named if mark.booking == UNKNOWN]
+        early = tuple(mark for mark in foreign if self._creating[mark.mailbox])
+        if early:
+            # Perhaps it is the very event that is being made: its link will be there soon.
+            later = put_off(early, self._clock.now(), self._random, CREATION)
+            await self._settle(shard, Commit(settled=early, deferred=later))
+        if ended := tuple(mark for mark in foreign if mark not in early):
+            entry = self._entry(ended, Reason.FOREIGN, Outcome.SKIPPED, "")
+            await self._settle(shard, Commit(settled=ended, entry=entry))
+        return [mark for mark in named if mark.booking != UNKNOWN]
 
     async def _reconcile_all(self, shard: Shard, marks: Sequence[Mark], end: datetime) -> set[Shard]:
         """Every booking on its own: one that fails never holds up another; none is begun after `end`."""
@@ -185,8 +208,13 @@ class Engine:
         seen = await self._snapshot(shard, booking, marks, links)
         lost_answers = 0
         for _ in range(MOST_DECISIONS):
-            plan = decide(seen, self._policy)
+            plan = decide(seen, self._policy) if seen.is_booking_read else decide_by_event(seen, self._policy)
+            if plan is None:
+                seen = await self._with_booking(seen)
+                plan = decide(seen, self._policy)
             await self._budget.spend(plan, seen)
+            created = [action.mailbox for action in plan.actions if isinstance(action, CreateEvent)]
+            self._creating.update(created)
             try:
                 effects = await self._applier.apply(plan, seen, noted)
             except PreconditionError:
@@ -199,11 +227,15 @@ class Engine:
                 if lost_answers > 1:
                     raise
                 seen = await self._look_again(seen)
+            except BookingRefusedError as error:
+                seen = replace(seen, refusal=str(error))
             except GoneError:
                 seen = await self._prove_gone(seen)
             else:
                 await self._commit(shard, marks, plan, effects, seen)
                 return effects.wake
+            finally:
+                self._creating.subtract(created)
         raise TransientError(f"the event or the claim of the booking changed {MOST_DECISIONS} times meanwhile")
 
     async def _snapshot(
@@ -211,33 +243,59 @@ class Engine:
     ) -> Snapshot:
         """Everything about the booking as it is now; the mailbox is searched only when an event could be doubled.
 
-        The claim is read before the booking: whoever ends the booking after that writes the claim, and what is decided
-        here on an outdated reading then fails to take it.
+        The event is read when a hint is about it, and then the booking only if it has to be. The claim is read before
+        the booking: whoever ends the booking after that writes the claim, and what is decided here on an outdated
+        reading then fails to take it.
         """
         claim = await self._store.claim(booking)
         is_here = claim is not None and claim.is_live and shard_of(claim.mailbox, self._shards) == shard
         if claim is not None and is_here and all(link.generation != claim.generation for link in links):
             # An intent is written before its claim, so the claim is younger than what was read of the links.
             links = await self._store.links(shard, booking)
-        row = await self._bookings.get_booking(booking)
         seen = Snapshot(
             booking_id=booking,
             shard=shard,
             shards=self._shards,
             now=self._clock.now(),
             marks=marks,
-            booking=row,
+            booking=None,
+            is_booking_read=False,
             links=links,
             claim=claim,
             unsearched=self._unsearched.get(shard, frozenset()),
             worker=self._worker,
             is_unsure=self._is_unsure(booking),
         )
+        if any(mark.cause in OF_EVENTS for mark in marks):
+            seen = await self._with_event(seen)
+            if all(mark.cause in OF_EVENTS for mark in marks):
+                return seen
+        return await self._with_booking(seen)
+
+    async def _with_event(self, seen: Snapshot) -> Snapshot:
+        """With the event that the hints are about, if it is the one that stands for the booking."""
+        link = Facts(seen, self._policy).link
+        if link is None or link.event is None:
+            return seen
+        hints = [mark for mark in seen.marks if mark.event == link.event]
+        if not hints or all(mark.cause is Cause.EVENT_CHANGED and link.has_seen(mark.etag) for mark in hints):
+            return seen
+        if any(mark.cause is Cause.EVENT_DELETED for mark in hints):
+            return await self._prove_gone(seen)
+        try:
+            return replace(seen, event=await self._events.get_event(link.mailbox, link.event))
+        except GoneError:
+            return await self._prove_gone(seen)
+
+    async def _with_booking(self, seen: Snapshot) -> Snapshot:
+        """With the row, and with what a search of its mailbox finds where that is needed."""
+        row = await self._bookings.get_booking(seen.booking_id)
+        seen = replace(seen, booking=row, is_booking_read=True)
         if row is not None:
             await self._store.remember_resources({row.resource.id: row.resource.mailbox}, seen.now)
         facts = Facts(seen, self._policy)
         if facts.needs_look_up:
-            prefix = Marker.prefix(self._policy.organization, booking)
+            prefix = Marker.prefix(self._policy.organization, seen.booking_id)
             return replace(seen, found=tuple(await self._events.find_events(facts.mailbox, prefix)))
         return seen
 
@@ -251,8 +309,9 @@ class Engine:
         """After an etag moved: what is stored, and this time the event itself, too."""
         links = await self._store.links(seen.shard, seen.booking_id)
         fresh = await self._snapshot(seen.shard, seen.booking_id, seen.marks, links)
+        fresh = fresh if fresh.is_booking_read else await self._with_booking(fresh)
         link = Facts(fresh, self._policy).link
-        if link is None or link.event is None:
+        if link is None or link.event is None or fresh.event is not None or fresh.event_is_gone:
             return fresh
         try:
             return replace(fresh, event=await self._events.get_event(link.mailbox, link.event))
@@ -290,7 +349,8 @@ class Engine:
             actions=tuple(effects.done),
             fields=tuple(fields),
             generation=newest.generation if newest is not None else 0,
-            version=seen.booking.version if seen is not None and seen.booking is not None else 0,
+            version=effects.version or (seen.booking.version if seen is not None and seen.booking is not None else 0),
+            lost=plan.lost,
         )
         again = (look_again(entry.booking, entry.at, entry.at),) if effects.look_again else ()
         commit = Commit(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from shared.sync.merge import fields_to_write
+from shared.sync.merge import DEFAULT_WINNERS, TO_BOOKING, TO_EVENT, Edit, Rules, Verdict, merge
 from shared.sync.model import (
     Booking,
     BookingId,
@@ -32,7 +33,8 @@ class Snapshot:
     `links` are the links of this shard, `claim` the booking's claim wherever it points. `event` is the linked event, if
     it was read; `event_is_gone` says it is proven not to exist any more (R3). `found` are the events that a look-up by
     marker found in the booking's mailbox. `unsearched` are mailboxes that may hold events of ours without a link.
-    `worker` is who looks; `is_unsure` says that a write of its own, whose answer
+    `is_booking_read` is false where the event alone may be enough to decide; `refusal` is what Dataverse said against
+    what people did to the event. `worker` is who looks; `is_unsure` says that a write of its own, whose answer
     was lost, may still be carried out.
     """
 
@@ -48,6 +50,8 @@ class Snapshot:
     event_is_gone: bool = False
     found: tuple[Event, ...] = ()
     unsearched: frozenset[MailboxId] = frozenset()
+    is_booking_read: bool = True
+    refusal: str = ""
     worker: str = ""
     is_unsure: bool = False
 
@@ -251,12 +255,25 @@ class Facts:
     @property
     def is_linked(self) -> bool:
         """Whether a confirmed link stands for an event that, as far as is known, exists."""
-        return self.link is not None and self.link.event is not None and not self.seen.event_is_gone
+        return self.link is not None and self.link.event is not None and not self._has_ended
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether the linked event is proven gone, or people have canceled it (R3)."""
+        return self.seen.event_is_gone or (self.seen.event is not None and self.seen.event.is_cancelled)
 
     @property
     def is_gone(self) -> bool:
-        """Whether the linked event is proven gone and nothing in its mailbox carries its marker."""
-        return self.link is not None and self.seen.event_is_gone and self.found is None
+        """Whether the linked event has ended and nothing else in its mailbox carries its marker."""
+        return self.link is not None and self._has_ended and self.found is None
+
+    @property
+    def is_deleted_by_people(self) -> bool:
+        """Whether the event has ended and nothing speaks against its booking's end: an edit beats a deletion (R6)."""
+        if not self.is_gone or self.link is None or self.link.base is None or self.seen.refusal:
+            return False
+        base = self.link.base.booking
+        return all(base.get(one) == there for one, there in self.content.fingerprints().items())
 
     @property
     def needs_look_up(self) -> bool:
@@ -279,11 +296,72 @@ class Facts:
     # The event.
 
     @cached_property
+    def rules(self) -> Rules:
+        """Whose edits count: what people do to the event of a canceled booking does not, that status wins (R6)."""
+        if self.seen.is_booking_read and self.is_canceled:
+            undo = dict.fromkeys(Field, Edit.UNDO)
+            return Rules(edits=undo | {Field.SENSITIVITY: Edit.KEEP}, winners=DEFAULT_WINNERS)
+        return self.policy.rules
+
+    @cached_property
+    def verdicts(self) -> Mapping[Field, Verdict]:
+        """What has to be done about the fields in which the linked event and the booking differ."""
+        link, event = self.link, self.seen.event
+        if link is None or link.base is None:
+            return dict.fromkeys(Field, Verdict.WRITE_EVENT)
+        verdicts = dict(merge(link.base, self.content, event.content if event is not None else None, self.rules))
+        for one, verdict in verdicts.items():
+            if self.seen.refusal and verdict in TO_BOOKING:
+                verdicts[one] = Verdict.OVERRULE_EVENT
+            elif self.is_meeting and one is not Field.TIME and verdict in TO_EVENT:
+                verdicts[one] = Verdict.KEEP
+        return verdicts
+
+    @property
+    def is_meeting(self) -> bool:
+        """Whether people are invited to the linked event: then nothing but its times is written (R7)."""
+        if self.seen.event is not None:
+            return self.seen.event.is_meeting
+        return self.link is not None and self.link.is_meeting
+
+    @property
     def fields(self) -> frozenset[Field]:
         """The fields of the linked event that must be written."""
-        if self.link is None or self.link.base is None:
-            return frozenset(Field)
-        return fields_to_write(self.link.base, self.content, self.seen.event.content if self.seen.event else None)
+        return frozenset(one for one, verdict in self.verdicts.items() if verdict in TO_EVENT)
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether people have given the event times that the booking has to take."""
+        return self.verdicts.get(Field.TIME) in TO_BOOKING
+
+    @property
+    def unsuitable(self) -> str:
+        """Why what people made of the event fits no booking, in words; empty when it does, or is put back anyway."""
+        if self.seen.event is None:
+            return ""
+        may_be_written = self.verdicts.get(Field.TIME) in TO_EVENT and not self.seen.event.is_series
+        return "" if may_be_written else self.seen.event.unsuitable
+
+    @property
+    def in_conflict(self) -> tuple[Field, ...]:
+        """The fields that both sides have changed, and that people have to settle."""
+        return tuple(one for one, verdict in self.verdicts.items() if verdict is Verdict.PARK)
+
+    @property
+    def lost(self) -> Mapping[Field, str]:
+        """What loses: values of the event that are overwritten, and of the booking."""
+        shown = self.seen.event.content if self.seen.event is not None else None
+        sides = {Verdict.OVERRULE_EVENT: shown, Verdict.OVERRULE_BOOKING: self.content}
+        losers = {one: sides.get(verdict) for one, verdict in self.verdicts.items()}
+        return {one: side.text_of(one) for one, side in losers.items() if side is not None}
+
+    @property
+    def edited(self) -> frozenset[Field]:
+        """The fields in which the event is not any more as the base remembers it; the booking need not be known."""
+        if self.link is None or self.link.base is None or self.seen.event is None:
+            return frozenset()
+        prints = self.seen.event.content.fingerprints()
+        return frozenset(one for one in Field if prints[one] != self.link.base.event.get(one))
 
     @cached_property
     def found(self) -> Event | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
@@ -167,7 +167,7 @@ class Content:
             case Field.SHOW_AS:
                 return self.show_as.value
             case Field.SENSITIVITY:
-                return "private" if self.is_private else "normal"
+                return _PRIVATE if self.is_private else "normal"
             case Field.CATEGORY:
                 return self.category
 
@@ -179,6 +179,11 @@ class Content:
 def fingerprint(text: str) -> Fingerprint:
     """96 bits of SHA-256 of `text`: no accidental collision in any calendar's life."""
     return Fingerprint(hashlib.sha256(text.encode()).hexdigest()[:24])
+
+
+_PRIVATE = "private"
+PRIVATE = fingerprint(_PRIVATE)
+"""What the sensitivity of an event is that is hidden."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +234,7 @@ class Marker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event of ours as it is now."""
+    """One event of ours as it is now. `is_meeting`: people are invited to it, or it is held online (R7)."""
 
     id: EventId
     mailbox: MailboxId
@@ -237,6 +242,24 @@ class Event:
     content: Content
     marker: Marker | None = None
     is_cancelled: bool = False
+    is_all_day: bool = False
+    is_series: bool = False
+    is_meeting: bool = False
+
+    @property
+    def unsuitable(self) -> str:
+        """Why no booking can take the event's times, in words; empty when one can."""
+        if self.is_series:
+            return "the event was made a series"
+        if self.is_all_day:
+            return "the event was made to last all day"
+        if self.content.end <= self.content.start:
+            return "the event was given no length"
+        return ""
+
+
+MOST_ETAGS = 4
+"""How many earlier etags of an event a link remembers; hints of one change come late and more than once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,8 +268,9 @@ class Link:
 
     It is saved as an intent (`event` is None) by the worker `noted_by` before the event is created, and confirmed with
     the event's id. Before its event is deleted it loses its `base`: nothing is known of the event from then on. `etag`
-    is the event's, `version` the row version of the booking that the event shows. `predecessor` is the mailbox of the
-    previous generation, which still has to be told to give up its event (R10). `row` is the stored row's own version.
+    is the event's, `etags` are some that it had before; `version` is the row version of the booking that the event
+    shows. `predecessor` is the mailbox of the previous generation, which still has to be told to give up its event
+    (R10). `row` is the stored row's own version.
     """
 
     booking: BookingId
@@ -256,12 +280,31 @@ class Link:
     noted_by: str = ""
     event: EventId | None = None
     etag: str = ""
+    etags: tuple[str, ...] = ()
+    is_meeting: bool = False
     version: int = 0
     base: Base | None = None
     start: datetime | None = None
     end: datetime | None = None
     predecessor: MailboxId | None = None
     row: str = ""
+
+    def showing(self, event: Event) -> Link:
+        """The link with what is known of its event by now."""
+        older = (self.etag, *self.etags) if self.etag and self.etag != event.etag else self.etags
+        return replace(
+            self,
+            event=event.id,
+            etag=event.etag,
+            etags=older[:MOST_ETAGS],
+            is_meeting=event.is_meeting,
+            start=event.content.start,
+            end=event.content.end,
+        )
+
+    def has_seen(self, etag: str) -> bool:
+        """Whether the event had that etag when or before it was last seen: then a hint of it is no news (R5)."""
+        return etag == self.etag or etag in self.etags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

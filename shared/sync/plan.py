@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.sync.model import Claim, Content, Event, Field, Link, MailboxId
+from shared.sync.model import BookingId, Claim, Content, Event, Field, Link, MailboxId
 
 
 class Outcome(StrEnum):
@@ -35,13 +36,20 @@ class Reason(StrEnum):
     ROUTED = "routed"
     OUT_OF_WINDOW = "out_of_window"
     REASSIGNED = "reassigned"
+    EVENT_DELETED = "event_deleted"
+    EVENT_MISSING = "event_missing"
     RESTORED = "restored"
+    UNSUITABLE = "unsuitable"
+    CONFLICT = "conflict"
+    WRITE_REFUSED = "write_refused"
+    MOVED = "moved"
     UPDATED = "updated"
     UNCHANGED = "unchanged"
     FOUND = "found"
     CREATED = "created"
     # Of the engine's own: no decision was needed, or none could be carried out.
     ALREADY_SEEN = "already_seen"
+    FOREIGN = "foreign"
     KEYS_USED_UP = "keys_used_up"
     MAILBOX_GONE = "mailbox_gone"
     DELETION_BUDGET = "deletion_budget"
@@ -84,6 +92,38 @@ class UpdateEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateBooking:
+    """Write what people did to the event into the booking, if that still has `version`."""
+
+    booking: BookingId
+    version: int
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelBooking:
+    """Cancel the booking, whose event is gone, if it still has `version`."""
+
+    booking: BookingId
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learn:
+    """Save the link with what was seen and written."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlink:
+    """Remove the link of an event that is gone."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteEvent:
     """Delete a link and its event. An intent without an event id is looked up by its marker first."""
 
@@ -122,15 +162,29 @@ class Wait:
     until: datetime
 
 
-type Action = CreateEvent | AdoptEvent | UpdateEvent | DeleteEvent | DropIntent | RetireClaim | Forward | Wait
+type Action = (
+    CreateEvent
+    | AdoptEvent
+    | UpdateEvent
+    | UpdateBooking
+    | CancelBooking
+    | Learn
+    | Unlink
+    | DeleteEvent
+    | DropIntent
+    | RetireClaim
+    | Forward
+    | Wait
+)
 """What a plan may ask for. Each is safe to repeat after a crash between any two of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to do, in this order, and why; `detail` says in words what a code cannot."""
+    """What to do, in this order, and why; `detail` says in words what a code cannot, `lost` what lost a conflict."""
 
     reason: Reason
     outcome: Outcome
     actions: tuple[Action, ...] = ()
     detail: str = ""
+    lost: Mapping[Field, str] = field(default_factory=dict)

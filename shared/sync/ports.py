@@ -6,8 +6,8 @@ at the method.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -57,6 +57,9 @@ class BookingSide(Protocol):
         sent again, under the same version; so even when it ends as a `TransientError`, it may have happened.
         """
 
+    async def canceled_status(self) -> str:
+        """The id of the status that a booking gets when its event is deleted. Raises `RefusedError` without one."""
+
     async def mailboxes(self) -> Mapping[ResourceId, MailboxId]:
         """Every mailbox that may hold events of ours: those of the users behind resources, disabled ones included."""
 
@@ -82,13 +85,19 @@ class EventSide(Protocol):
     ) -> Event:
         """Write `fields` of `content` if the event still has `etag`. Raises `PreconditionError`, `GoneError`."""
 
+    async def cancel_event(self, mailbox: MailboxId, event: EventId) -> None:
+        """Cancel a meeting: who was invited gets to know. One that is gone counts as canceled."""
+
     async def delete_event(self, mailbox: MailboxId, event: EventId, etag: str) -> None:
         """Delete the event if it still has `etag`; one that is gone counts as deleted. Raises `PreconditionError`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """What was seen, decided and done for one booking, when and why. It holds no subject and no body."""
+    """What was seen, decided and done for one booking, when and why.
+
+    `lost` are the values that lost a conflict, as text: they can be restored from here (R6).
+    """
 
     booking: BookingId
     at: datetime
@@ -102,6 +111,7 @@ class JournalEntry:
     version: int = 0
     correlation: str = ""
     detail: str = ""
+    lost: Mapping[Field, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +166,9 @@ class Store(Protocol):
 
     async def links(self, shard: Shard, booking: BookingId) -> tuple[Link, ...]:
         """The links of one booking in this shard."""
+
+    async def bookings_of(self, shard: Shard, events: Collection[EventId]) -> Mapping[EventId, BookingId]:
+        """Of those events, the ones that are linked in this shard, each with its booking."""
 
     async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
         """Write the link of an event about to be created or deleted, and with it a mark that looks after it.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
+from shared.sync.merge import Rules
 from shared.sync.model import Booking, Content, ShowAs, Status, StatusKind
 
 MOST_SUBJECT = 255
@@ -20,6 +22,14 @@ def _nothing(_: Booking) -> bool:
     return False
 
 
+class Deleted(StrEnum):
+    """What follows when people delete the event of a booking that nobody has changed."""
+
+    CANCEL = "cancel"
+    RESTORE = "restore"
+    PARK = "park"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What the administrator decided, as values and pure functions.
@@ -28,7 +38,8 @@ class Policy:
     `is_wanted` is the filter. The window reaches from `past` before to `future` after the present; it decides what gets
     an event, never what loses one. `keeps_canceled`: a canceled booking keeps the event that it has, and
     `canceled_prefix` then stands before its subject. Of a booking that `is_masked` neither its subject nor its body is
-    made, let alone sent (R7).
+    made, let alone sent (R7). `rules` say whose edits count, field by field, `on_deleted` what follows when people
+    delete an event.
     """
 
     organization: str
@@ -43,6 +54,8 @@ class Policy:
     canceled_prefix: str = ""
     is_masked: Callable[[Booking], bool] = _nothing
     masked_subject: str = ""
+    rules: Rules = field(default_factory=Rules)
+    on_deleted: Deleted = Deleted.CANCEL
 
     def is_in_window(self, booking: Booking, now: datetime) -> bool:
         """Whether any part of the booking lies between `past` before and `future` after `now`."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import batched
 
 from shared.errors import PreconditionError
 from shared.sync.model import Claim, Link, MailboxId, Mark, ResourceId, Shard, all_shards, shard_of
@@ -27,6 +28,7 @@ from shared.tables.rows import (
     claim_of,
     claim_partition,
     claim_values,
+    event_key,
     link_key,
     link_of,
     link_values,
@@ -86,10 +88,10 @@ class TableRebuildStore:
 
     async def restore(self, shard: Shard, links: Sequence[Link]) -> None:
         """Write links of an open shard."""
-        room = MOST_OPERATIONS - 1
-        for first in range(0, len(links), room):
-            puts = [Put(link_key(link), link_values(link)) for link in links[first : first + room]]
-            await self._tables.transact(shard, [*puts, Replace(OPEN, {})])
+        puts = [Put(link_key(link), link_values(link)) for link in links]
+        puts += [Put(event_key(link.event), {"booking": link.booking}) for link in links if link.event is not None]
+        for some in batched(puts, MOST_OPERATIONS - 1, strict=False):
+            await self._tables.transact(shard, [*some, Replace(OPEN, {})])
 
     async def note_searched(self, mailbox: MailboxId, *, is_second: bool) -> None:
         """Remember that a mailbox was searched."""

@@ -101,6 +101,8 @@ def link_values(link: Link) -> dict[str, Value]:
             "noted_by": link.noted_by,
             "event": link.event,
             "etag": link.etag,
+            "etags": " ".join(link.etags) or None,
+            "meeting": True if link.is_meeting else None,
             "version": str(link.version),
             "base": None if link.base is None else json.dumps([dict(link.base.booking), dict(link.base.event)]),
             "start": None if link.start is None else text_of_time(link.start),
@@ -121,6 +123,8 @@ def link_of(stored: Stored) -> Link:
         noted_by=str(values["noted_by"]),
         event=EventId(str(values["event"])) if "event" in values else None,
         etag=str(values["etag"]),
+        etags=tuple(str(values.get("etags", "")).split()),
+        is_meeting=bool(values.get("meeting")),
         version=int(values["version"]),
         base=_base(str(values["base"])) if "base" in values else None,
         start=_optional_time(values.get("start")),
@@ -137,6 +141,11 @@ def _base(text: str) -> Base:
 
 def _fingerprints(values: Mapping[str, str]) -> dict[Field, Fingerprint]:
     return {Field(name): Fingerprint(value) for name, value in values.items()}
+
+
+def event_key(event: EventId) -> str:
+    """The row that says which booking an event of ours belongs to."""
+    return f"event:{event}"
 
 
 CLAIM_PARTITIONS = tuple(f"claim-{digit:x}" for digit in range(16))
@@ -173,7 +182,7 @@ def claim_of(stored: Stored) -> Claim:
 
 
 def entry_values(entry: JournalEntry) -> dict[str, Value]:
-    """What was done and why; no content."""
+    """What was done and why."""
     return {
         "booking": entry.booking,
         "at": text_of_time(entry.at),
@@ -187,4 +196,5 @@ def entry_values(entry: JournalEntry) -> dict[str, Value]:
         "version": str(entry.version),
         "correlation": entry.correlation,
         "detail": entry.detail,
+        "lost": json.dumps(dict(entry.lost)) if entry.lost else "",
     }

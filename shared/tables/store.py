@@ -33,7 +33,7 @@ from random import Random
 
 from shared.errors import EpochMissingError, PreconditionError, SettingsError
 from shared.sync.marks import coalesce
-from shared.sync.model import BookingId, Cause, Claim, Link, MailboxId, Mark, ResourceId, Shard, all_shards
+from shared.sync.model import UNKNOWN, BookingId, Claim, EventId, Link, MailboxId, Mark, ResourceId, Shard, all_shards
 from shared.sync.plan import Outcome
 from shared.sync.ports import Commit, JournalEntry, Lease
 from shared.tables.leases import HEAD, Heads, Leases
@@ -43,6 +43,7 @@ from shared.tables.rows import (
     claim_partition,
     claim_values,
     entry_values,
+    event_key,
     link_key,
     link_of,
     link_values,
@@ -63,8 +64,8 @@ from shared.tables.tables import (
     write_as_read,
 )
 
-FOLDED = MOST_OPERATIONS - len(Cause)
-"""How many marks one transaction can fold into one for each cause."""
+FOLDED = MOST_OPERATIONS // 2
+"""How many marks one transaction can fold into no more."""
 RESOURCE_LIFE = timedelta(hours=12)
 """How long it is remembered where a resource's bookings go."""
 RESOURCES = "resources"
@@ -151,6 +152,12 @@ class TableStore:
         rows = await self._tables.query(shard, f"link:{booking}:", f"link:{booking}:{AFTER}")
         return tuple(link_of(row) for row in rows)
 
+    async def bookings_of(self, shard: Shard, events: Collection[EventId]) -> Mapping[EventId, BookingId]:
+        """Of those events, the ones that are linked in this shard, each with its booking."""
+        rows = await asyncio.gather(*(self._tables.get(shard, event_key(event)) for event in events))
+        found = {event: row.values["booking"] for event, row in zip(events, rows, strict=True) if row is not None}
+        return {event: BookingId(str(booking)) for event, booking in found.items() if booking != UNKNOWN}
+
     async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
         """Write the link and the mark that looks after it, in a shard with an epoch."""
         values, mark = link_values(link), self._new_mark(look)
@@ -177,6 +184,7 @@ class TableStore:
         """Everything of `commit`, or nothing; more marks than a transaction holds are folded into few before it."""
         operations = [write_as_read(link_key(link), link_values(link), link.row) for link in commit.save]
         operations += [Delete(link_key(link), link.row) for link in commit.remove]
+        operations += _index_rows(commit)
         operations += [self._new_mark(mark) for mark in commit.deferred]
         operations += self._entry_rows(commit.entry, commit.settled) if commit.entry is not None else []
         settled = list(commit.settled)
@@ -250,3 +258,9 @@ class TableStore:
 
     def _unique(self) -> str:
         return f"{self._random.getrandbits(64):016x}"
+
+
+def _index_rows(commit: Commit) -> list[Operation]:
+    """Whose the events of the saved links are; those of removed ones are known to have been ours."""
+    owners = {link.event: UNKNOWN for link in commit.remove} | {link.event: link.booking for link in commit.save}
+    return [Put(event_key(event), {"booking": booking}) for event, booking in owners.items() if event is not None]

@@ -47,9 +47,11 @@ from tests.core.builders import (
     policy,
     snapshot,
 )
+from tests.core.two_way import CASES as TWO_WAY_CASES
 
 FAR: dict[str, Any] = {"start": NOW + timedelta(days=400), "end": NOW + timedelta(days=400, hours=1)}
 LATER: dict[str, Any] = {"start": NOW + timedelta(days=2), "end": NOW + timedelta(days=2, hours=1), "version": 101}
+EDITED = booking(account="Northwind", version=101)
 
 
 def create(generation: int, **changes: object) -> CreateEvent:
@@ -152,12 +154,10 @@ CASES: list[tuple[str, Snapshot, Reason, Outcome, tuple[Action, ...]]] = [
     ),
     (
         "the newer one is proven gone: the older one stays until there is another",
-        snapshot(
-            booking(), links=(link(), link(generation=2)), claim=claim(generation=2), event_is_gone=True, found=()
-        ),
+        snapshot(EDITED, links=(link(), link(generation=2)), claim=claim(generation=2), event_is_gone=True, found=()),
         Reason.RESTORED,
         Outcome.APPLIED,
-        (CreateEvent(mailbox=ALICE, generation=3, content=content_of(booking()), replaces=link(generation=2)),),
+        (CreateEvent(mailbox=ALICE, generation=3, content=content_of(EDITED), replaces=link(generation=2)),),
     ),
     (
         "the booking was deleted before an intent took the claim: nothing was made of it, so it goes",
@@ -361,11 +361,11 @@ CASES: list[tuple[str, Snapshot, Reason, Outcome, tuple[Action, ...]]] = [
         (update(link()),),
     ),
     (
-        "the event is proven gone: it comes back as a new generation (R2, R3)",
-        snapshot(booking(), links=(link(generation=3),), claim=claim(generation=3), event_is_gone=True),
+        "the event is proven gone, and its booking was edited: it comes back as a new generation (R2, R3, R6)",
+        snapshot(EDITED, links=(link(generation=3),), claim=claim(generation=3), event_is_gone=True),
         Reason.RESTORED,
         Outcome.APPLIED,
-        (create(4, replaces=link(generation=3)),),
+        (CreateEvent(mailbox=ALICE, generation=4, content=content_of(EDITED), replaces=link(generation=3)),),
     ),
     (
         "moved in time: only the time is written",
@@ -556,7 +556,8 @@ def test_row_where_canceled_bookings_keep_their_events(
 
 
 def test_every_row_of_the_table_has_a_case() -> None:
-    assert {row.reason for row in TABLE} == {case[2] for case in CASES}
+    cases = {case[2] for case in CASES} | {case.reason for case in TWO_WAY_CASES}
+    assert {row.reason for row in TABLE} == cases
 
 
 def test_every_row_has_its_own_reason() -> None:

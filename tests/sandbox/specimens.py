@@ -110,7 +110,7 @@ SPECIMENS: dict[tuple[str, str], Specimen] = {
     ("PATCH", "/users/{user}"): Specimen(DIRECTORY_WRITE, {"jobTitle": "Fitter"}, denied=DIRECTORY),
     ("DELETE", "/users/{user}"): Specimen(DIRECTORY_WRITE, denied=DIRECTORY),
     ("GET", "/places/{place}"): Specimen(PLACE_READ),
-    ("GET", "/solutions/bookingBusinesses"): Specimen(BOOKINGS_READ),
+    ("GET", "/solutions/bookingBusinesses"): Specimen(BOOKINGS_READ, query={"query": "Field"}),
     **{
         (method, f"/solutions/bookingBusinesses/{{business}}{path}"): specimen
         for (method, path), specimen in {
