@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import typing
@@ -12,6 +13,7 @@ from shared.app import once
 from shared.errors import InvalidPostError
 from shared.sync.model import Shard
 
+LONGEST_TOKEN = 1024
 STORAGE = "AzureWebJobsStorage"
 WAKE = "%SYNC_WAKE_QUEUE%"
 
@@ -38,6 +40,22 @@ async def dataverse_changes(req: func.HttpRequest, wake: func.Out[typing.List[st
     return func.HttpResponse(status_code=202)
 
 
+@app.function_name("graph_notifications")
+@app.route("graph/notifications", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def graph_notifications(req: func.HttpRequest, wake: func.Out[typing.List[str]]) -> func.HttpResponse:  # noqa: UP006
+    """Graph tells of changed events. What it says counts by the secret of its subscription. See `shared.intake`."""
+    return await told_by_graph(req, wake)
+
+
+@app.function_name("graph_lifecycle")
+@app.route("graph/lifecycle", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def graph_lifecycle(req: func.HttpRequest, wake: func.Out[typing.List[str]]) -> func.HttpResponse:  # noqa: UP006
+    """Graph tells what becomes of subscriptions; `keep_subscriptions` does something about it."""
+    return await told_by_graph(req, wake)
+
+
 @app.function_name("drain")
 @app.queue_trigger("shard", queue_name=WAKE, connection=STORAGE)
 @app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
@@ -60,6 +78,21 @@ async def wake_idle(timer: func.TimerRequest, wake: func.Out[typing.List[str]]) 
 async def pull_dataverse(timer: func.TimerRequest, wake: func.Out[typing.List[str]]) -> None:  # noqa: ARG001, UP006
     """Ask Dataverse what has changed: whatever no post has brought is marked. See `shared.sync.pull`."""
     wake.set(sorted(await (await running()).pull.round()))
+
+
+@app.function_name("keep_subscriptions")
+@app.timer_trigger("timer", schedule="%SYNC_SUBSCRIPTION_SCHEDULE%")
+async def keep_subscriptions(timer: func.TimerRequest) -> None:  # noqa: ARG001
+    """See to it that Graph tells of changes in every synced mailbox. See `shared.sync.subscribe`."""
+    await (await running()).subscribing.round()
+
+
+@app.function_name("renew_subscriptions")
+@app.route("subscriptions/renew", methods=["POST"])
+async def renew_subscriptions(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """The same at once, also where it failed lately. Answers which mailboxes refuse, and why."""
+    report = await (await running()).subscribing.round(anew=True)
+    return func.HttpResponse(json.dumps(dataclasses.asdict(report)), mimetype="application/json")
 
 
 @app.function_name("keep_house")
@@ -105,6 +138,23 @@ async def approve_quarantine(req: func.HttpRequest, wake: func.Out[typing.List[s
 async def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
     """Whether the process answers; touches nothing."""
     return func.HttpResponse('{"status":"ok"}', mimetype="application/json")
+
+
+async def told_by_graph(req: func.HttpRequest, wake: func.Out[typing.List[str]]) -> func.HttpResponse:  # noqa: UP006
+    """A post of Graph: it tries the address, or it tells something, which is stored, then 202."""
+    token = req.params.get("validationToken")
+    if token is not None:
+        if not 0 < len(token) <= LONGEST_TOKEN or not token.isprintable():
+            return problem(400, "The validation token is not one of Graph.")
+        return func.HttpResponse(token, mimetype="text/plain", headers={"X-Content-Type-Options": "nosniff"})
+    try:
+        wake.set(list(await (await running()).notices.accept_post(req.get_body())))
+    except InvalidPostError as error:
+        return problem(error.status, str(error))
+    except Exception:
+        log.exception("a post of Graph could not be stored")
+        return problem(503, "It could not be stored. Post it again.")
+    return func.HttpResponse(status_code=202)
 
 
 def problem(status: int, detail: str) -> func.HttpResponse:

@@ -25,10 +25,12 @@ from shared.graph.envelope import JsonBatch
 from shared.graph.events import GraphEvents
 from shared.graph.lanes import Mailboxes
 from shared.graph.legacy import GraphLegacy
+from shared.graph.subscriptions import GraphSubscriptions
 from shared.graph.wire import Style
 from shared.http import Caller, Tokens, Transport
 from shared.identity import CachedTokens, IdentityTokens, RegistrationTokens
 from shared.intake.inbox import Inbox
+from shared.intake.notices import Notices
 from shared.secrets import GivenSecret, KeyVault
 from shared.settings import Settings
 from shared.sync.adopt import Adoption
@@ -41,6 +43,8 @@ from shared.sync.ports import Clock
 from shared.sync.pull import Pull
 from shared.sync.rebuild import Rebuild
 from shared.sync.route import Router
+from shared.sync.subscribe import Subscribing
+from shared.sync.subscriptions import Terms
 from shared.sync.translate import Policy
 from shared.tables.azure import AzureTables
 from shared.tables.budget import TableBudget
@@ -48,9 +52,13 @@ from shared.tables.cursors import TableCursors
 from shared.tables.housekeeping import TableHousekeeping
 from shared.tables.rebuilding import TableRebuildStore
 from shared.tables.store import TableStore
+from shared.tables.subscriptions import TableSubscriptions
 from shared.tables.tables import Tables
 from shared.templates import body_template, subject_template
 from shared.transport import AiohttpTransport
+
+SUBSCRIBING = 2
+"""How many requests about subscriptions are under way at once, beside those about events."""
 
 
 class SystemClock:
@@ -67,10 +75,11 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Everything that is not the app itself: time, chance, tokens, network and storage (R12)."""
+    """Everything that is not the app itself: time, chance, secrets, tokens, network and storage (R12)."""
 
     clock: Clock
     random: Random
+    new_secret: Callable[[], str]
     transport: Transport
     tokens: Tokens
     tables: Tables
@@ -81,8 +90,10 @@ class App:
     """What the functions call."""
 
     inbox: Inbox
+    notices: Notices
     engine: Engine
     pull: Pull
+    subscribing: Subscribing
     housekeeping: Housekeeping
 
 
@@ -168,13 +179,32 @@ def build(settings: Settings, outside: Outside) -> App:
         future=settings.future,
         policy=settings.policy,
     )
+    subscriptions = TableSubscriptions(outside.tables)
+    subscribing = Subscribing(
+        bookings=bookings,
+        side=GraphSubscriptions(
+            caller(settings.graph, settings.graph_scope, Mailboxes(SUBSCRIBING), JsonBatch(settings.graph))
+        ),
+        store=subscriptions,
+        clock=outside.clock,
+        terms=partial(_terms, settings),
+        new_secret=outside.new_secret,
+    )
+    notices = Notices(marks=store, subscriptions=subscriptions, clock=outside.clock, shards=settings.shards)
     housekeeping = Housekeeping(
         store=TableHousekeeping(outside.tables, settings.shards),
         clock=outside.clock,
         journal_months=settings.journal_months,
         dead_letter_life=settings.dead_letter_life,
     )
-    return App(inbox=inbox, engine=engine, pull=pull, housekeeping=housekeeping)
+    return App(
+        inbox=inbox, notices=notices, engine=engine, pull=pull, subscribing=subscribing, housekeeping=housekeeping
+    )
+
+
+async def _terms(settings: Settings) -> Terms:
+    """How subscriptions are to be made, as of now."""
+    return Terms(url=settings.notification_url)
 
 
 def _adoption(
@@ -238,6 +268,7 @@ async def start() -> App:
     outside = Outside(
         clock=clock,
         random=Random(secrets.randbits(128)),  # noqa: S311 - spreads retries and names rows, guards nothing
+        new_secret=partial(secrets.token_urlsafe, 32),
         transport=AiohttpTransport(),
         tokens=tokens_of(settings, clock),
         tables=tables,

@@ -239,6 +239,10 @@ class Settings:
     graph_requests: int = _setting("GRAPH_REQUESTS", _up_to(MOST_REQUESTS), "16")
     """How many requests to Graph are under way at once, 1 to 64. Each can carry twenty changes."""
 
+    notification_url: str = _setting("GRAPH_NOTIFICATION_URL", _if_given(_https), "")
+    """Where Graph reaches this app, such as https://contoso-booking-sync.azurewebsites.net; it is told of changes in
+    calendars there. Empty: no subscriptions are made, and changes are found by asking for them only."""
+
     dataverse: str = _setting("DATAVERSE_URL", _https)
     """The Dynamics 365 environment."""
 
@@ -333,6 +337,9 @@ class Settings:
 
     pull_schedule: str = _setting("SYNC_PULL_SCHEDULE", _text, "0 */5 * * * *")
     """When Dataverse is asked for changes that no post has brought: six fields, UTC."""
+
+    subscription_schedule: str = _setting("SYNC_SUBSCRIPTION_SCHEDULE", _text, "30 */5 * * * *")
+    """When Graph is asked for subscriptions that are missing or about to end: six fields, UTC."""
 
     housekeeping_schedule: str = _setting("SYNC_HOUSEKEEPING_SCHEDULE", _text, "0 */15 1-4 * * *")
     """When old rows are removed: six fields, UTC. A run works for a minute; there is one round a day, which needs

@@ -14,6 +14,7 @@
 | `rebuild` | | how far a rebuild has come (`shared.tables.rebuilding`) |
 | `deletions` | | what counts against the deletion budget (`shared.tables.budget`) |
 | `cursors` | | where reading goes on (`shared.tables.cursors`) |
+| `subscriptions` | | who tells of changes in which mailbox (`shared.tables.subscriptions`) |
 | `housekeeping` | | how far house-keeping has come (`shared.tables.housekeeping`) |
 
 Everything that one reconciliation changes in its shard goes into one transaction; that is why marks, links and journal

@@ -61,7 +61,14 @@ class Burst:
         self._tables = MemoryTables()
         self._bookings = bookings
         tokens = tokens_of(settings, self._clock, ca=str(cloud.ca))
-        outside = Outside(clock=self._clock, random=Random(0), transport=self, tokens=tokens, tables=self._tables)
+        outside = Outside(
+            clock=self._clock,
+            random=Random(0),
+            new_secret=lambda: "secret",
+            transport=self,
+            tokens=tokens,
+            tables=self._tables,
+        )
         self._app = build(settings, outside)
 
     async def send(self, request: HttpRequest) -> HttpResponse:

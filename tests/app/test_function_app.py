@@ -11,6 +11,7 @@ import pytest
 from cronsim import CronSim
 
 import function_app
+from shared.graph.subscriptions import LIFECYCLE, NOTIFICATIONS
 from shared.settings import Settings
 from tests.app.test_settings import COMPLETE, ROOT
 
@@ -29,9 +30,13 @@ def functions() -> dict[str, dict[str, dict[str, Any]]]:
 def test_the_functions(functions: dict[str, Any]) -> None:
     assert set(functions) == {
         "dataverse_changes",
+        "graph_notifications",
+        "graph_lifecycle",
         "drain",
         "wake_idle",
         "pull_dataverse",
+        "keep_subscriptions",
+        "renew_subscriptions",
         "keep_house",
         "report_poison",
         "replay_dead_letters",
@@ -49,8 +54,11 @@ def test_routes_methods_and_rights(functions: dict[str, Any]) -> None:
     assert sorted(triggers) == [
         ("dataverse/changes", ("POST",), "FUNCTION"),
         ("dead-letters/replay", ("POST",), "FUNCTION"),
+        ("graph/lifecycle", ("POST",), "ANONYMOUS"),
+        ("graph/notifications", ("POST",), "ANONYMOUS"),
         ("health", ("GET",), "ANONYMOUS"),
         ("quarantine/approve", ("POST",), "FUNCTION"),
+        ("subscriptions/renew", ("POST",), "FUNCTION"),
     ]
 
 
@@ -74,9 +82,15 @@ def test_schedules_are_settings_with_six_fields(functions: dict[str, Any]) -> No
     assert schedules == {
         "wake_idle": "%SYNC_WAKE_SCHEDULE%",
         "pull_dataverse": "%SYNC_PULL_SCHEDULE%",
+        "keep_subscriptions": "%SYNC_SUBSCRIPTION_SCHEDULE%",
         "keep_house": "%SYNC_HOUSEKEEPING_SCHEDULE%",
     }
-    for schedule in (defaults.wake_schedule, defaults.pull_schedule, defaults.housekeeping_schedule):
+    for schedule in (
+        defaults.wake_schedule,
+        defaults.pull_schedule,
+        defaults.subscription_schedule,
+        defaults.housekeeping_schedule,
+    ):
         assert len(schedule.split()) == 6
         CronSim(schedule, datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -99,6 +113,11 @@ def test_only_the_triggers_know_azure_functions() -> None:
         assert "azure.functions" not in path.read_text(), path
 
 
-def test_function_app_fits_on_two_screens() -> None:
+def test_function_app_fits_on_three_screens() -> None:
     lines = (ROOT / "function_app.py").read_text().splitlines()
-    assert len(lines) <= 120
+    assert len(lines) <= 180
+
+
+def test_the_routes_that_graph_is_told_are_those_that_are_served(functions: dict[str, Any]) -> None:
+    served = {f"/api/{bindings['req']['route']}" for bindings in functions.values() if "req" in bindings}
+    assert {NOTIFICATIONS, LIFECYCLE} <= served

@@ -114,7 +114,14 @@ class Worker:
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._chance = Random(f"{stage.config.salt} {name}")
         tokens = LoginTokens(self, stage.directory.tenant_id, stage.contoso.booking_sync, stage.clock)
-        outside = Outside(clock=self, random=self._chance, transport=self, tokens=tokens, tables=self)
+        outside = Outside(
+            clock=self,
+            random=self._chance,
+            new_secret=stage.new_secret,
+            transport=self,
+            tokens=tokens,
+            tables=self,
+        )
         self.app: App = build(stage.settings, outside)
 
     def start[T](self, main: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

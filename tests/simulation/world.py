@@ -200,6 +200,10 @@ class Scene:
         self.settings = Settings.from_environment(self._environment(settings or {}))
         self._planner: Tokens = LoginTokens(self.network, self.directory.tenant_id, self.contoso.planner, self.clock)
 
+    def new_secret(self) -> str:
+        """What nobody can guess, but for the seed."""
+        return f"{self.random.getrandbits(256):064x}"
+
     def _environment(self, changed: Mapping[str, str]) -> dict[str, str]:
         return {
             "AzureWebJobsStorage": "unused",
@@ -287,7 +291,14 @@ class World(Scene):
         self.fuse = Fuse()
         outer = Fused(self.fuse, self.tables, network or self.network)
         tokens = LoginTokens(outer, self.directory.tenant_id, self.contoso.booking_sync, self.clock)
-        outside = Outside(clock=self.clock, random=self.random, transport=outer, tokens=tokens, tables=outer)
+        outside = Outside(
+            clock=self.clock,
+            random=self.random,
+            new_secret=self.new_secret,
+            transport=outer,
+            tokens=tokens,
+            tables=outer,
+        )
         return build(self.settings, outside)
 
     def restart(self) -> None:
@@ -305,10 +316,16 @@ class World(Scene):
     # What the functions host does.
 
     async def _deliver(self, request: Request, seconds: float) -> Response:
-        """A post of Dataverse reaches the HTTP function."""
+        """A post of Dataverse or Graph reaches its HTTP function."""
+        tokens = [value for name, value in request.query if name == "validationToken"]
+        if tokens:
+            return Response(status=200, headers={"Content-Type": "text/plain"}, body=tokens[0].encode())
         async with asyncio.timeout(seconds):
             try:
-                shards = await self.app.inbox.accept_post(request.body, request.header("content-type"))
+                if request.path.startswith("/api/graph/"):
+                    shards = await self.app.notices.accept_post(request.body)
+                else:
+                    shards = await self.app.inbox.accept_post(request.body, request.header("content-type"))
             except InvalidPostError as error:
                 return Response(status=error.status)
             except BookingSyncError:

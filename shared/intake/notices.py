@@ -1,0 +1,168 @@
+"""From a post of Graph to durable marks and notes.
+
+Anybody may post: Graph cannot show a function key. What counts is the client state, which only Graph and the app know.
+Whatever does not show it is dropped and counted, and the sender is told nothing: neither which subscriptions exist nor
+whether a secret was right. That costs no request and, but for a look at the stored subscriptions now and then, no
+storage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Protocol
+
+from shared.intake.graph import Notice, read_notices
+from shared.sync.model import UNKNOWN, EventId, MailboxId, Mark, Shard, shard_of
+from shared.sync.ports import Clock
+from shared.sync.subscriptions import LONG_AGO, Order, Pass, Signal, Subscription
+
+FRESH = timedelta(minutes=5)
+"""How long the stored subscriptions are believed to be as they were read."""
+PAUSE = timedelta(seconds=1)
+"""How long they are not read again, whatever is posted: who shows something else waits for that, and once."""
+
+UNREADABLE, UNKNOWN_SUBSCRIPTION, WRONG_STATE, EXPIRED = "unreadable", "of no subscription", "wrong secret", "expired"
+"""Why an item was dropped."""
+
+_NOBODY = Pass(id="", client_state="", until=LONG_AGO)
+
+log = logging.getLogger(__name__)
+
+
+class MarkStore(Protocol):
+    """Where marks go. May raise `TransientError`."""
+
+    async def put_marks(self, shard: Shard, marks: Sequence[Mark]) -> None:
+        """Add marks."""
+
+
+class NoticeStore(Protocol):
+    """What was told of subscriptions. May raise `TransientError`."""
+
+    async def known(self) -> Sequence[Subscription]:
+        """Everything that is known of any mailbox."""
+
+    async def note(self, orders: Collection[Order], recoveries: Collection[MailboxId]) -> None:
+        """Remember what was told, and which mailboxes need a recovery round."""
+
+
+class Notices:
+    """Accepts posts of Graph."""
+
+    def __init__(self, *, marks: MarkStore, subscriptions: NoticeStore, clock: Clock, shards: int) -> None:
+        """Take the ports; `shards` is how many parts the mailboxes are divided into."""
+        self._marks = marks
+        self._subscriptions = subscriptions
+        self._clock = clock
+        self._shards = shards
+        self._passes: dict[str, tuple[Pass, MailboxId]] = {}
+        self._read_at = LONG_AGO
+        self._begun = self._done = 0
+        self._reading = asyncio.Lock()
+        self.dropped: Counter[str] = Counter()
+        """How many items were dropped since the process began, and why."""
+
+    async def accept_post(self, body: bytes) -> list[Shard]:
+        """Store what one post tells and name the shards to wake.
+
+        Raises `InvalidPostError` for what Graph cannot have sent, `TransientError` when not all of it could be stored;
+        what comes twice then does no harm.
+        """
+        notices, unreadable = read_notices(body)
+        begun = self._begun
+        dropped = Counter[str]({UNREADABLE: unreadable} if unreadable else {})
+        believed: list[tuple[MailboxId, Notice]] = []
+        for notice in notices:
+            mailbox, why = await self._mailbox(notice, begun)
+            if mailbox is None:
+                dropped[why] += 1
+            else:
+                believed.append((mailbox, notice))
+        shards = await self._store_marks(believed)
+        await self._note(believed)
+        self._count(len(believed), dropped)
+        return shards
+
+    async def _store_marks(self, believed: Sequence[tuple[MailboxId, Notice]]) -> list[Shard]:
+        """One mark for all that says the same of an event; every notification counts (R11)."""
+        now = self._clock.now()
+        marks: dict[Shard, dict[tuple[MailboxId, EventId, str, str], Mark]] = {}
+        for mailbox, notice in believed:
+            if notice.cause is None or not notice.event:
+                continue
+            mark = Mark(
+                booking=UNKNOWN,
+                cause=notice.cause,
+                accepted_at=now,
+                due_at=now,
+                mailbox=mailbox,
+                event=notice.event,
+                etag=notice.etag,
+            )
+            of_shard = marks.setdefault(shard_of(mailbox, self._shards), {})
+            key = (mailbox, notice.event, notice.cause.value, notice.etag)
+            of_shard[key] = replace(mark, posts=of_shard[key].posts + 1) if key in of_shard else mark
+        for shard, group in marks.items():
+            await self._marks.put_marks(shard, list(group.values()))
+        return sorted(marks)
+
+    async def _note(self, believed: Sequence[tuple[MailboxId, Notice]]) -> None:
+        """What was told of subscriptions is done by timer; so is the search for changes that were not told in full."""
+        orders = [
+            Order(mailbox=mailbox, signal=notice.signal, id=notice.subscription)
+            for mailbox, notice in believed
+            if notice.signal in {Signal.REAUTHORIZE, Signal.REMOVED}
+        ]
+        recoveries = {
+            mailbox
+            for mailbox, notice in believed
+            if notice.signal in {Signal.REMOVED, Signal.MISSED} or (notice.cause is not None and not notice.event)
+        }
+        if orders or recoveries:
+            await self._subscriptions.note(orders, recoveries)
+
+    async def _mailbox(self, notice: Notice, begun: int) -> tuple[MailboxId | None, str]:
+        """The mailbox of which it may speak, else why it is dropped.
+
+        What does not fit may be newer than what was read of the subscriptions. So it is dropped only after one more
+        reading than those that had `begun` when the post came; all who wait for one share it.
+        """
+        mailbox, why = self._look_up(notice)
+        if mailbox is None or self._clock.now() >= self._read_at + FRESH:
+            await self._read_once_more_than(begun)
+            mailbox, why = self._look_up(notice)
+        return mailbox, why
+
+    def _look_up(self, notice: Notice) -> tuple[MailboxId | None, str]:
+        known = self._passes.get(notice.subscription)
+        pass_ = known[0] if known is not None else _NOBODY
+        is_right = hmac.compare_digest(pass_.client_state.encode(), notice.client_state.encode())
+        if known is None:
+            return None, UNKNOWN_SUBSCRIPTION
+        if not is_right:
+            return None, WRONG_STATE
+        return (known[1], "") if self._clock.now() < pass_.until else (None, EXPIRED)
+
+    async def _read_once_more_than(self, begun: int) -> None:
+        async with self._reading:
+            if self._done > begun:
+                return
+            wait = self._read_at + PAUSE - self._clock.now()
+            if wait > timedelta():
+                await self._clock.sleep(wait.total_seconds())
+            self._begun += 1
+            known = await self._subscriptions.known()
+            self._passes = {pass_.id: (pass_, one.mailbox) for one in known for pass_ in one.passes()}
+            self._read_at, self._done = self._clock.now(), self._begun
+
+    def _count(self, believed: int, dropped: Counter[str]) -> None:
+        self.dropped += dropped
+        if dropped:
+            counts = ", ".join(f"{count} {why}" for why, count in sorted(dropped.items()))
+            log.warning("a post of Graph: %d items believed, dropped: %s", believed, counts)
