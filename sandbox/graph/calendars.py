@@ -36,6 +36,7 @@ from sandbox.graph.events import (
 )
 from sandbox.graph.extending import Extensions
 from sandbox.graph.filters import Field, Fields, Kind
+from sandbox.graph.meetings import Meetings
 from sandbox.graph.odata import Options, next_link, pick, read_options
 from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, CALENDAR_WRITE, Context, key, needs
 from sandbox.graph.reading import (
@@ -93,11 +94,12 @@ TOUCH = "touch"
 class Calendars:
     """The operations on calendars and events."""
 
-    def __init__(self, cloud: Cloud, directory: Directory, state: State) -> None:
+    def __init__(self, cloud: Cloud, directory: Directory, state: State, meetings: Meetings) -> None:
         """Work on `state`; the settings and the fault `touch` are declared to `cloud`."""
         self._cloud = cloud
         self._directory = directory
         self._state = state
+        self._meetings = meetings
         cloud.settings.declare(SETTINGS)
         cloud.faults.declare(TOUCH)
 
@@ -121,6 +123,7 @@ class Calendars:
             ("DELETE", "/events/{event}", writes(self._delete)),
             ("POST", "/events/{event}/cancel", writes(self._cancel)),
             ("POST", "/events/{event}/permanentDelete", writes(self._delete_for_good)),
+            *self._meetings.operations(self._find, writes),
             *Extensions(self._state, self._find).operations(partial(needs, CALENDAR_READ, denied), writes),
         ]
         return [
@@ -255,7 +258,7 @@ class Calendars:
         return Response(status=HTTPStatus.NO_CONTENT)
 
     async def _delete_for_good(self, context: Context, user: str, event: str, calendar: str | None = None) -> Response:
-        """The item goes past Deleted Items, nobody is told (Graph docs, "event: permanentDelete")."""
+        """The item goes past Deleted Items (Graph docs, "event: permanentDelete")."""
         read_options(context.request, frozenset())
         mailbox, found = self._find(user, event, calendar)
         if found.master is not None:

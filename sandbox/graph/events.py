@@ -25,6 +25,20 @@ type Differences = Mapping[str, Json]
 """What is special about an exception: fields of its content by name."""
 
 
+NOT_ANSWERED = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attendee:
+    """Somebody, or a room, that is invited; `answered_at` goes with an answer."""
+
+    address: str
+    name: str
+    type: str = "required"
+    response: str = NOT_ANSWERED
+    answered_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """Everything about an event that its writer decides.
@@ -49,6 +63,7 @@ class Content:
     hide_attendees: bool = False
     locations: tuple[Mapping[str, Json], ...] = ()
     transaction_id: str | None = None
+    attendees: tuple[Attendee, ...] = ()
     recurrence: Recurrence | None = None
     properties: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     extensions: Mapping[str, Mapping[str, Json]] = field(default_factory=lambda: MappingProxyType({}))
@@ -80,6 +95,7 @@ class Event:
     original_start: datetime | None = None
     organizer: tuple[str, str] | None = None
     response: str = "organizer"
+    responded_at: datetime | None = None
 
     @property
     def type(self) -> str:

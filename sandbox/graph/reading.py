@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from urllib.parse import quote
 
 from sandbox.directory import Account
 from sandbox.graph.errors import bad_request, not_modelled
-from sandbox.graph.events import Content, Event
+from sandbox.graph.events import Attendee, Content, Event
 from sandbox.graph.extensions import EXTENSION_FIELDS, extension_json
 from sandbox.graph.filters import Collection, Field, Fields, Kind, Predicate
 from sandbox.graph.preferences import Preferences
@@ -68,14 +69,14 @@ def event_json(event: Event, account: Account, wishes: Preferences, *, basics_on
         "onlineMeetingProvider": "unknown",
         "onlineMeeting": None,
         "allowNewTimeProposals": content.allow_new_time_proposals,
-        "responseStatus": {"response": event.response, "time": NEVER},
+        "responseStatus": _status(event.response, event.responded_at),
         "body": _body(content, wishes),
         "start": time_json(content.start, content, wishes),
         "end": time_json(content.end, content, wishes),
         "location": _location(content.locations),
         "locations": [_one_of_locations(place) for place in content.locations],
         "recurrence": None if content.recurrence is None else recurrence_json(content.recurrence),
-        "attendees": [],
+        "attendees": [_attendee(one) for one in content.attendees],
         "organizer": {"emailAddress": {"name": name, "address": address}},
     }
     if event.original_start is not None:
@@ -109,6 +110,18 @@ def expanded(event: Event, name: str, wanted: Predicate) -> dict[str, Json]:
         return {"extensions": extensions} if extensions else {}
     found = [{"id": pair[0], "value": pair[1]} for pair in event.content.properties.items() if wanted(pair)]
     return {"singleValueExtendedProperties": found} if found else {}
+
+
+def _attendee(one: Attendee) -> Json:
+    return {
+        "type": one.type,
+        "status": _status(one.response, one.answered_at),
+        "emailAddress": {"name": one.name, "address": one.address},
+    }
+
+
+def _status(response: str, at: datetime | None) -> Json:
+    return {"response": response, "time": NEVER if at is None else write_instant(at)}
 
 
 def cancelled_occurrences(event: Event, shown_id: str) -> list[Json]:

@@ -17,6 +17,7 @@ from sandbox.graph.delta import Delta
 from sandbox.graph.directory_changes import DirectoryChanges
 from sandbox.graph.errors import GraphError, not_modelled, token_rejected
 from sandbox.graph.mailboxes import Mailboxes
+from sandbox.graph.meetings import Meetings
 from sandbox.graph.notifications import Notifications
 from sandbox.graph.odata import read_options
 from sandbox.graph.operations import VERSION, Context, within_policy
@@ -51,10 +52,11 @@ class Graph:
         self._throttle = throttle = Throttle(cloud, directory)
         self._subscriptions = subscriptions = Subscriptions()
         self.notifications = Notifications(cloud, directory, tokens, subscriptions)
-        self.state.listeners.append(self.notifications.tell)
+        self._meetings = meetings = Meetings(cloud, directory, self.state)
+        self.state.listeners += [self.notifications.tell, meetings.hear]
         subscribing = Subscribing(cloud, directory, self.state, subscriptions, self.notifications)
         outlook = (
-            Calendars(cloud, directory, self.state),
+            Calendars(cloud, directory, self.state, meetings),
             Delta(cloud, directory, self.state),
             Mailboxes(directory, self.state),
             Schedules(cloud, directory, self.state),
@@ -66,7 +68,7 @@ class Graph:
                 Route("POST", BATCH, self._batch),
                 *(throttle.guarded(route) for part in others for route in part.routes()),
                 *(
-                    throttle.guarded(within_policy(directory, route), of_outlook=True)
+                    throttle.guarded(within_policy(directory, meetings.settled(route)), of_outlook=True)
                     for part in outlook
                     for route in part.routes()
                 ),
@@ -119,6 +121,7 @@ class Graph:
         """Empty all mailboxes, end all subscriptions, and forget what was counted."""
         self.state.clear()
         self.businesses.clear()
+        self._meetings.reset()
         self._subscriptions.clear()
         self.notifications.reset()
         self._throttle.reset()

@@ -124,13 +124,17 @@ class State:
         original_zone: str | None = None,
         organizer: tuple[str, str] | None = None,
         response: str = "organizer",
+        ical_uid: str | None = None,
     ) -> Event:
-        """Put a new event into `calendar`; `original_zone` stands for the zones in which it is said to be written."""
+        """Put a new event into `calendar`; `original_zone` stands for the zones in which it is said to be written.
+
+        A copy of a meeting has the `ical_uid` of its original.
+        """
         event = Event(
             item_id=self._new_id("AAkAL", 62),
             folder_id=self._new_id("AAMkA", 98),
             calendar_id=calendar.id,
-            ical_uid=self._new_ical_uid(at),
+            ical_uid=ical_uid or self._new_ical_uid(at),
             created_at=at,
             modified_at=at,
             change_key="",

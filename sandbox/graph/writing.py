@@ -2,7 +2,7 @@
 
 Properties and their rules: Microsoft Graph docs, "event resource type", "Create event", "Update event". A property that
 the type does not have is refused as the service does; one that the sandbox does not model is refused with 501, unless
-it says nothing (no attendees).
+it says nothing (no online meeting).
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from types import MappingProxyType
 
 from sandbox.graph.bodies import Body, read_html, read_text
 from sandbox.graph.errors import failed_validation, invalid_request, not_modelled, unknown_property, unreadable_body
-from sandbox.graph.events import Content
+from sandbox.graph.events import NOT_ANSWERED, Attendee, Content
 from sandbox.graph.extensions import read_extensions
 from sandbox.graph.recurrence import read_recurrence
 from sandbox.graph.times import read_moment, wall_time
-from sandbox.graph.values import not_a, read_choice, read_flag, read_integer, read_list, read_string
+from sandbox.graph.values import not_a, read_choice, read_flag, read_integer, read_list, read_members, read_string
 from sandbox.http import Json, Request
 
 EVENT = "microsoft.graph.event"
-LONGEST_SUBJECT = 255
+LONGEST_SUBJECT, MOST_ATTENDEES = 255, 500
 
 _SAYS_NOTHING: dict[str, tuple[Json, ...]] = {
-    "attendees": ([],),
     "isOnlineMeeting": (False, "false"),  # O365 sends a string, and lives with the real service
     # without an online meeting a provider means nothing; O365 always names one
     "onlineMeetingProvider": ("unknown", "skypeForBusiness", "skypeForConsumer", "teamsForBusiness"),
@@ -121,7 +120,22 @@ def changed_content(content: Content, body: Mapping[str, Json]) -> Content:
         raise not_modelled("taking the recurrence from a series")
     if "properties" in changes:
         changes["properties"] = MappingProxyType({**content.properties, **changes["properties"]})
-    return _checked(replace(content, **changes), is_new_series=bool(changes.get("recurrence")))
+    changed = replace(content, **changes)
+    if "attendees" in changes or (changed.start.at, changed.end.at) != (content.start.at, content.end.at):
+        changed = replace(changed, attendees=_with_answers(content, changed))
+    return _checked(changed, is_new_series=bool(changes.get("recurrence")))
+
+
+def _with_answers(before: Content, after: Content) -> tuple[Attendee, ...]:
+    """Who is invited has answered as before; for another time nobody has."""
+    moved = (before.start.at, before.end.at) != (after.start.at, after.end.at)
+    known = {} if moved else {one.address.lower(): one for one in before.attendees}
+    nobody = Attendee(address="", name="")
+    found = []
+    for one in after.attendees:
+        answer = known.get(one.address.lower(), nobody)
+        found.append(replace(one, response=answer.response, answered_at=answer.answered_at))
+    return tuple(found)
 
 
 def _changes(body: Mapping[str, Json]) -> Changes:
@@ -153,6 +167,8 @@ def _checked(content: Content, *, is_new_series: bool) -> Content:
             raise failed_validation()
     if (recurrence := content.recurrence) is None:
         return content
+    if content.attendees:
+        raise not_modelled("attendees of a series")
     recurrence = replace(recurrence, zone=recurrence.zone or start.zone)
     if content.is_all_day and recurrence.zone != start.zone:
         raise not_modelled("an all-day series with a zone other than that of its start")
@@ -177,6 +193,27 @@ def _subject(name: str, value: Json) -> Changes:
         return {"subject": None}
     text = read_string(name, value)
     return {"subject": text if len(text) <= LONGEST_SUBJECT else text[: LONGEST_SUBJECT - 3] + "..."}
+
+
+def _attendees(name: str, value: Json) -> Changes:
+    """Whom the organizer invites; how they answer is not his to say."""
+    found = {}
+    for item in read_list(name, value):
+        members = read_members("microsoft.graph.attendee", name, item, frozenset({"type", "emailAddress", "status"}))
+        status = members.get("status", {})
+        if isinstance(status, dict) and status.get("response", NOT_ANSWERED) != NOT_ANSWERED:
+            raise not_modelled("the answer of an attendee in the organizer's body")
+        mail = read_members(
+            "microsoft.graph.emailAddress", "emailAddress", members.get("emailAddress"), frozenset({"name", "address"})
+        )
+        address = read_string("address", mail.get("address"))
+        kind = read_choice("type", members.get("type", "required"), ("required", "optional", "resource"))
+        found[address.lower()] = Attendee(
+            address=address, name=read_string("name", mail.get("name", address)), type=kind
+        )
+    if len(found) > MOST_ATTENDEES:
+        raise invalid_request(f"An event cannot have more than {MOST_ATTENDEES} attendees.")
+    return {"attendees": tuple(found.values())}
 
 
 def _minutes(name: str, value: Json) -> Changes:
@@ -281,6 +318,7 @@ _READERS: dict[str, Reader] = {
     "location": _location,
     "locations": _locations,
     "categories": _categories,
+    "attendees": _attendees,
     "importance": _choice("importance", "low", "normal", "high"),
     "sensitivity": _choice("sensitivity", "normal", "personal", "private", "confidential"),
     "showAs": _choice("show_as", "free", "tentative", "busy", "oof", "workingElsewhere", "unknown"),

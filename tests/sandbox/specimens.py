@@ -43,6 +43,7 @@ AN_APPOINTMENT = {
     "startDateTime": WHEN,
     "endDateTime": {"dateTime": "2026-03-02T10:00:00", "timeZone": "UTC"},
 }
+ANSWERS = ("/accept", "/tentativelyAccept", "/decline")
 UNBOUNDED = ("/events/delta", "/events/delta()")
 """Refused, whatever the permissions."""
 
@@ -66,6 +67,9 @@ _ITEMS = {
     ("DELETE", "/events/{event}"): Specimen(CALENDAR_WRITE),
     ("GET", "/events/{event}/instances"): Specimen(CALENDAR_READ, query=WINDOW),
     ("POST", "/events/{event}/cancel"): Specimen(CALENDAR_WRITE, {"comment": "Sorry"}),
+    ("POST", "/events/{event}/accept"): Specimen(CALENDAR_WRITE, {"comment": "Fine"}),
+    ("POST", "/events/{event}/tentativelyAccept"): Specimen(CALENDAR_WRITE, {"comment": "Maybe"}),
+    ("POST", "/events/{event}/decline"): Specimen(CALENDAR_WRITE, {"comment": "Sorry"}),
     ("POST", "/events/{event}/permanentDelete"): Specimen(CALENDAR_WRITE),
     ("POST", "/events/{event}/extensions"): Specimen(CALENDAR_WRITE, NEW),
     ("GET", "/events/{event}/extensions/{extension}"): Specimen(EXTENSION_READ),
@@ -187,6 +191,10 @@ async def path_of(route: Route, graph: Graph, app: App, directory: Directory) ->
     for extra in [calendar.id for calendar in calendars.values() if not calendar.is_default]:
         del calendars[extra]
     graph.businesses[SHOP] = a_business()
+    event = await a_series(app, extensions=[OLD])
+    if route.template.endswith(ANSWERS):
+        await app.create(BOB, subject="Invitation", attendees=[{"emailAddress": {"address": ALICE}}])
+        event = (await app.list(f"/users/{ALICE}/events", filter="subject eq 'Invitation'"))[0]
     values = {
         "{business}": SHOP,
         "{service}": BOILER,
@@ -195,7 +203,7 @@ async def path_of(route: Route, graph: Graph, app: App, directory: Directory) ->
         "{appointment}": "AAMkAppointment",
         "{user}": ALICE,
         "{calendar}": next(iter(calendars)),
-        "{event}": (await a_series(app, extensions=[OLD]))["id"],
+        "{event}": event["id"],
         "{extension}": OLD["extensionName"],
         "{name}": "timeZone",
         "{place}": HEADQUARTERS,
