@@ -95,6 +95,14 @@ async def renew_subscriptions(req: func.HttpRequest) -> func.HttpResponse:  # no
     return func.HttpResponse(json.dumps(dataclasses.asdict(report)), mimetype="application/json")
 
 
+@app.function_name("recover_calendars")
+@app.timer_trigger("timer", schedule="%SYNC_RECOVERY_SCHEDULE%")
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def recover_calendars(timer: func.TimerRequest, wake: func.Out[typing.List[str]]) -> None:  # noqa: ARG001, UP006
+    """Ask the calendars what has changed: whatever no notification has brought is marked. See `shared.sync.recover`."""
+    wake.set(sorted(await (await running()).recovery.round()))
+
+
 @app.function_name("keep_house")
 @app.timer_trigger("timer", schedule="%SYNC_HOUSEKEEPING_SCHEDULE%")
 async def keep_house(timer: func.TimerRequest) -> None:  # noqa: ARG001

@@ -21,6 +21,7 @@ from shared.dataverse.lanes import Rows
 from shared.dataverse.organization import Organization
 from shared.dispatch import Dispatcher, Form, Lanes
 from shared.errors import SettingsError
+from shared.graph.changes import GraphChanges
 from shared.graph.envelope import JsonBatch
 from shared.graph.events import GraphEvents
 from shared.graph.lanes import Mailboxes
@@ -42,12 +43,14 @@ from shared.sync.model import Booking
 from shared.sync.ports import Clock
 from shared.sync.pull import Pull
 from shared.sync.rebuild import Rebuild
+from shared.sync.recover import Recovery
 from shared.sync.route import Router
 from shared.sync.subscribe import Subscribing
 from shared.sync.subscriptions import Terms
 from shared.sync.translate import Policy
 from shared.tables.azure import AzureTables
 from shared.tables.budget import TableBudget
+from shared.tables.calendars import TableCalendars
 from shared.tables.cursors import TableCursors
 from shared.tables.housekeeping import TableHousekeeping
 from shared.tables.rebuilding import TableRebuildStore
@@ -94,6 +97,7 @@ class App:
     engine: Engine
     pull: Pull
     subscribing: Subscribing
+    recovery: Recovery
     housekeeping: Housekeeping
 
 
@@ -191,6 +195,16 @@ def build(settings: Settings, outside: Outside) -> App:
         new_secret=outside.new_secret,
     )
     notices = Notices(marks=store, subscriptions=subscriptions, clock=outside.clock, shards=settings.shards)
+    recovery = Recovery(
+        bookings=bookings,
+        feed=GraphChanges(graph),
+        store=TableCalendars(outside.tables, store, settings.shards),
+        notes=subscriptions,
+        clock=outside.clock,
+        shards=settings.shards,
+        past=settings.past,
+        future=settings.future,
+    )
     housekeeping = Housekeeping(
         store=TableHousekeeping(outside.tables, settings.shards),
         clock=outside.clock,
@@ -198,7 +212,13 @@ def build(settings: Settings, outside: Outside) -> App:
         dead_letter_life=settings.dead_letter_life,
     )
     return App(
-        inbox=inbox, notices=notices, engine=engine, pull=pull, subscribing=subscribing, housekeeping=housekeeping
+        inbox=inbox,
+        notices=notices,
+        engine=engine,
+        pull=pull,
+        subscribing=subscribing,
+        recovery=recovery,
+        housekeeping=housekeeping,
     )
 
 

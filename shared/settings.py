@@ -340,6 +340,8 @@ class Settings:
 
     subscription_schedule: str = _setting("SYNC_SUBSCRIPTION_SCHEDULE", _text, "30 */5 * * * *")
     """When Graph is asked for subscriptions that are missing or about to end: six fields, UTC."""
+    recovery_schedule: str = _setting("SYNC_RECOVERY_SCHEDULE", _text, "30 */10 * * * *")
+    """When all calendars are asked for changes that no notification has brought: six fields, UTC."""
 
     housekeeping_schedule: str = _setting("SYNC_HOUSEKEEPING_SCHEDULE", _text, "0 */15 1-4 * * *")
     """When old rows are removed: six fields, UTC. A run works for a minute; there is one round a day, which needs

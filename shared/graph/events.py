@@ -176,7 +176,7 @@ class GraphEvents:
             body=body,
             repeatable=bool(etag),
             patience=patience,
-            refine=_calendar_error,
+            refine=calendar_error,
             lane=mailbox,
             is_urgent=is_urgent,
         )
@@ -193,7 +193,7 @@ class GraphEvents:
         return body
 
 
-def _calendar_error(response: HttpResponse, said: str) -> BookingSyncError | None:
+def calendar_error(response: HttpResponse, said: str) -> BookingSyncError | None:
     """What Graph's own codes say more exactly than the status does."""
     codes = {code.lower() for code in error_codes(response)}
     if "errorduplicatetransactionid" in codes:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import batched
 from random import Random
 from weakref import WeakValueDictionary
 
@@ -49,6 +50,8 @@ PARALLEL = 32
 """How many bookings of a shard are reconciled at once; the clients know what the services allow."""
 CERTAINTY = timedelta(seconds=60)
 """How long after our last write a missing event is not yet believed to be missing (R3)."""
+TOGETHER = 90
+"""How many marks are settled in one go without a look at their bookings."""
 CREATION = timedelta(seconds=5)
 """How long a hint of an unknown event waits while events are being made in its mailbox."""
 MOST_DECISIONS = 4
@@ -139,22 +142,39 @@ class Engine:
             return True
 
     async def _ours(self, shard: Shard, marks: Sequence[Mark]) -> list[Mark]:
-        """The marks that are about bookings; what is about an event that no link knows ends here, uncalled for (R9)."""
-        events = {mark.event for mark in marks if mark.booking == UNKNOWN and mark.event is not None}
+        """The marks that need a look, each with its booking.
+
+        What is about an event that no link knows ends here (R9), and so does what tells of an etag that was seen (R5).
+        """
+        events = {mark.event for mark in marks if mark.event is not None}
         if not events:
             return list(marks)
-        owners = await self._store.bookings_of(shard, events)
-        named = [replace(mark, booking=owners.get(mark.event, mark.booking)) if mark.event else mark for mark in marks]
-        foreign = [mark for mark in named if mark.booking == UNKNOWN]
+        known = await self._store.known_events(shard, events)
+        ours: list[Mark] = []
+        foreign: list[Mark] = []
+        echoes: list[Mark] = []
+        for mark in marks:
+            there = known.get(mark.event) if mark.event is not None else None
+            if there is None:
+                (foreign if mark.booking == UNKNOWN else ours).append(mark)
+            elif mark.cause is Cause.EVENT_CHANGED and mark.etag in there.etags:
+                echoes.append(mark)
+            else:
+                ours.append(replace(mark, booking=there.booking))
         early = tuple(mark for mark in foreign if self._creating[mark.mailbox])
         if early:
             # Perhaps it is the very event that is being made: its link will be there soon.
             later = put_off(early, self._clock.now(), self._random, CREATION)
             await self._settle(shard, Commit(settled=early, deferred=later))
-        if ended := tuple(mark for mark in foreign if mark not in early):
-            entry = self._entry(ended, Reason.FOREIGN, Outcome.SKIPPED, "")
-            await self._settle(shard, Commit(settled=ended, entry=entry))
-        return [mark for mark in named if mark.booking != UNKNOWN]
+        await self._end(shard, tuple(mark for mark in foreign if mark not in early), Reason.FOREIGN, Outcome.SKIPPED)
+        await self._end(shard, tuple(echoes), Reason.ALREADY_SEEN, Outcome.SUPERSEDED)
+        return ours
+
+    async def _end(self, shard: Shard, marks: tuple[Mark, ...], reason: Reason, outcome: Outcome) -> None:
+        """One entry for many marks on events that need no look at their bookings."""
+        for some in batched(marks, TOGETHER, strict=False):
+            entry = replace(self._entry(some, reason, outcome, ""), booking=UNKNOWN)
+            await self._settle(shard, Commit(settled=some, entry=entry))
 
     async def _reconcile_all(self, shard: Shard, marks: Sequence[Mark], end: datetime) -> set[Shard]:
         """Every booking on its own: one that fails never holds up another; none is begun after `end`."""

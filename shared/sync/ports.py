@@ -115,6 +115,14 @@ class JournalEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the index says of an event of ours: its booking, and the etags that its link has seen."""
+
+    booking: BookingId
+    etags: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """A time-limited right to work on a shard: for efficiency, never for safety. `row` is the stored row's version.
 
@@ -167,8 +175,8 @@ class Store(Protocol):
     async def links(self, shard: Shard, booking: BookingId) -> tuple[Link, ...]:
         """The links of one booking in this shard."""
 
-    async def bookings_of(self, shard: Shard, events: Collection[EventId]) -> Mapping[EventId, BookingId]:
-        """Of those events, the ones that are linked in this shard, each with its booking."""
+    async def known_events(self, shard: Shard, events: Collection[EventId]) -> Mapping[EventId, Known]:
+        """Of those events, the ones that are linked in this shard."""
 
     async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
         """Write the link of an event about to be created or deleted, and with it a mark that looks after it.

@@ -29,6 +29,7 @@ from shared.tables.rows import (
     claim_partition,
     claim_values,
     event_key,
+    known_values,
     link_key,
     link_of,
     link_values,
@@ -89,7 +90,7 @@ class TableRebuildStore:
     async def restore(self, shard: Shard, links: Sequence[Link]) -> None:
         """Write links of an open shard."""
         puts = [Put(link_key(link), link_values(link)) for link in links]
-        puts += [Put(event_key(link.event), {"booking": link.booking}) for link in links if link.event is not None]
+        puts += [Put(event_key(link.event), known_values(link)) for link in links if link.event is not None]
         for some in batched(puts, MOST_OPERATIONS - 1, strict=False):
             await self._tables.transact(shard, [*some, Replace(OPEN, {})])
 

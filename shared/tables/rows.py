@@ -18,7 +18,7 @@ from shared.sync.model import (
     MailboxId,
     Mark,
 )
-from shared.sync.ports import JournalEntry
+from shared.sync.ports import JournalEntry, Known
 from shared.tables.tables import Stored, Value
 
 AFTER = "\x7e"
@@ -146,6 +146,17 @@ def _fingerprints(values: Mapping[str, str]) -> dict[Field, Fingerprint]:
 def event_key(event: EventId) -> str:
     """The row that says which booking an event of ours belongs to."""
     return f"event:{event}"
+
+
+def known_values(link: Link) -> dict[str, Value]:
+    """What has to be known of an event before its link is read."""
+    return {"booking": link.booking, "etags": " ".join((link.etag, *link.etags)).strip()}
+
+
+def known_of(stored: Stored) -> Known:
+    """And back."""
+    values = stored.values
+    return Known(booking=BookingId(str(values["booking"])), etags=frozenset(str(values["etags"]).split()))
 
 
 CLAIM_PARTITIONS = tuple(f"claim-{digit:x}" for digit in range(16))

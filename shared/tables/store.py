@@ -36,7 +36,7 @@ from shared.errors import EpochMissingError, PreconditionError, SettingsError
 from shared.sync.marks import coalesce
 from shared.sync.model import UNKNOWN, BookingId, Claim, EventId, Link, MailboxId, Mark, ResourceId, Shard, all_shards
 from shared.sync.plan import Outcome
-from shared.sync.ports import Commit, JournalEntry, Lease
+from shared.sync.ports import Commit, JournalEntry, Known, Lease
 from shared.tables.leases import HEAD, Heads, Leases
 from shared.tables.rows import (
     AFTER,
@@ -45,6 +45,8 @@ from shared.tables.rows import (
     claim_values,
     entry_values,
     event_key,
+    known_of,
+    known_values,
     link_key,
     link_of,
     link_values,
@@ -153,11 +155,11 @@ class TableStore:
         rows = await self._tables.query(shard, f"link:{booking}:", f"link:{booking}:{AFTER}")
         return tuple(link_of(row) for row in rows)
 
-    async def bookings_of(self, shard: Shard, events: Collection[EventId]) -> Mapping[EventId, BookingId]:
-        """Of those events, the ones that are linked in this shard, each with its booking."""
+    async def known_events(self, shard: Shard, events: Collection[EventId]) -> Mapping[EventId, Known]:
+        """Of those events, the ones that are linked in this shard."""
         rows = await asyncio.gather(*(self._tables.get(shard, event_key(event)) for event in events))
-        found = {event: row.values["booking"] for event, row in zip(events, rows, strict=True) if row is not None}
-        return {event: BookingId(str(booking)) for event, booking in found.items() if booking != UNKNOWN}
+        found = {event: known_of(row) for event, row in zip(events, rows, strict=True) if row is not None}
+        return {event: known for event, known in found.items() if known.booking != UNKNOWN}
 
     async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
         """Write the link and the mark that looks after it, in a shard with an epoch."""
@@ -263,5 +265,6 @@ class TableStore:
 
 def _index_rows(commit: Commit) -> list[Operation]:
     """Whose the events of the saved links are; those of removed ones are known to have been ours."""
-    owners = {link.event: UNKNOWN for link in commit.remove} | {link.event: link.booking for link in commit.save}
-    return [Put(event_key(event), {"booking": booking}) for event, booking in owners.items() if event is not None]
+    gone = {link.event: replace(link, booking=UNKNOWN) for link in commit.remove}
+    links = gone | {link.event: link for link in commit.save}
+    return [Put(event_key(event), known_values(link)) for event, link in links.items() if event is not None]

@@ -13,25 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import batched
 
 from shared.errors import PreconditionError
 from shared.sync.model import MailboxId
+from shared.sync.recover import Noted
 from shared.sync.subscriptions import Order, Pass, Signal, Subscription
 from shared.tables.rows import AFTER, text_of_time, time_of
 from shared.tables.tables import MOST_OPERATIONS, Delete, Operation, Put, Stored, Tables, Value, write_as_read
 
 PARTITION = "subscriptions"
 KNOWN, ORDER, RECOVERY = "known:", "order:", "recovery:"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovery:
-    """A mailbox that needs a recovery round; `row` is the stored row's own version."""
-
-    mailbox: MailboxId
-    row: str
 
 
 class TableSubscriptions:
@@ -91,15 +84,15 @@ class TableSubscriptions:
         for some in batched(puts.values(), MOST_OPERATIONS, strict=False):
             await self._tables.transact(PARTITION, some)
 
-    async def recoveries(self) -> Sequence[Recovery]:
+    async def recoveries(self) -> Sequence[Noted]:
         """The mailboxes that need a recovery round."""
         rows = await self._tables.query(PARTITION, RECOVERY, RECOVERY + AFTER)
-        return [Recovery(mailbox=MailboxId(row.row.removeprefix(RECOVERY)), row=row.etag) for row in rows]
+        return [Noted(mailbox=MailboxId(row.row.removeprefix(RECOVERY)), row=row.etag) for row in rows]
 
-    async def recovered(self, recovery: Recovery) -> None:
+    async def recovered(self, noted: Noted) -> None:
         """The round is done, unless the need for one was noted once more since it was read."""
         with suppress(PreconditionError):
-            await self._tables.transact(PARTITION, [Delete(RECOVERY + recovery.mailbox, recovery.row)])
+            await self._tables.transact(PARTITION, [Delete(RECOVERY + noted.mailbox, noted.row)])
 
 
 def _order_row(order: Order) -> str:

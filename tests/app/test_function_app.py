@@ -36,6 +36,7 @@ def test_the_functions(functions: dict[str, Any]) -> None:
         "wake_idle",
         "pull_dataverse",
         "keep_subscriptions",
+        "recover_calendars",
         "renew_subscriptions",
         "keep_house",
         "report_poison",
@@ -83,6 +84,7 @@ def test_schedules_are_settings_with_six_fields(functions: dict[str, Any]) -> No
         "wake_idle": "%SYNC_WAKE_SCHEDULE%",
         "pull_dataverse": "%SYNC_PULL_SCHEDULE%",
         "keep_subscriptions": "%SYNC_SUBSCRIPTION_SCHEDULE%",
+        "recover_calendars": "%SYNC_RECOVERY_SCHEDULE%",
         "keep_house": "%SYNC_HOUSEKEEPING_SCHEDULE%",
     }
     for schedule in (

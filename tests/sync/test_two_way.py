@@ -1,0 +1,230 @@
+"""What people do to events in Outlook, found by asking the calendars: the other side follows (R1, R3, R5, R6, R9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sandbox.graph.events import Event
+from tests.simulation.planner import TOMORROW, Planner
+from tests.simulation.world import World
+from tests.sync.test_one_way import only, told
+
+LATER = TOMORROW + timedelta(days=2, hours=3)
+LONG_AFTER = timedelta(minutes=5)
+"""After this nobody believes any more that a write of ours is on its way (R3)."""
+
+
+async def ask_calendars(now: World) -> None:
+    """What the timer does; then everything comes to rest."""
+    now.wake(*sorted(await now.app.recovery.round()))
+    await now.settle()
+
+
+class Technician:
+    """A person with Outlook."""
+
+    def __init__(self, world: World, person: str = "alice") -> None:
+        """Open the calendar."""
+        self._world = world
+        self._path = f"/users/{person}@contoso.test/events"
+
+    async def change(self, event: Event, **changes: Any) -> None:
+        """Write properties of Graph."""
+        status, body, _ = await self._world.call_graph("PATCH", f"{self._path}/{event.item_id}", changes)
+        assert status == 200, body
+
+    async def move(self, event: Event, start: datetime, minutes: int = 60) -> None:
+        """Drag the event to another time."""
+        times = {"start": start, "end": start + timedelta(minutes=minutes)}
+        await self.change(
+            event, **{name: {"dateTime": f"{at:%Y-%m-%dT%H:%M:%S}", "timeZone": "UTC"} for name, at in times.items()}
+        )
+
+    async def delete(self, event: Event) -> None:
+        """Delete it."""
+        status, body, _ = await self._world.call_graph("DELETE", f"{self._path}/{event.item_id}")
+        assert status == 204, body
+
+
+async def row_of(now: World, booking: str) -> Mapping[str, Any]:
+    status, row, _ = await now.call_dataverse(
+        "GET", f"bookableresourcebookings({booking})?$select=starttime,endtime,duration&$expand=BookingStatus"
+    )
+    assert status == 200, row
+    return dict(row)
+
+
+def times_of(row: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    return datetime.fromisoformat(row["starttime"]), datetime.fromisoformat(row["endtime"])
+
+
+async def synced(now: World, planner: Planner, person: str = "alice") -> tuple[str, Event]:
+    """A booking and its event, everything at rest and every calendar read once."""
+    booking = await planner.book(person, name="Boiler service", start=TOMORROW)
+    await now.settle()
+    await ask_calendars(now)
+    await now.clock.sleep(LONG_AFTER.total_seconds())
+    now.cloud.recorder.clear()
+    return booking, only(now.events(person))
+
+
+def test_r13_a_moved_event_moves_the_booking_with_one_read_and_one_write() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        await Technician(now).move(event, LATER, minutes=90)
+        await ask_calendars(now)
+        row = await row_of(now, booking)
+        assert times_of(row) == (LATER, LATER + timedelta(minutes=90))
+        assert row["duration"] == 90
+        assert now.journal()[-2:] == [("moved", "applied"), ("already_seen", "superseded")]
+        mailbox = next(call for call in now.cloud.recorder.calls if call.method == "PATCH" and call.service == "graph")
+        reads = [call for call in now.cloud.recorder.calls if call.service == "graph" and call.method == "GET"]
+        assert mailbox is not None
+        assert sum("/events/" in call.path for call in reads if call.app == now.contoso.booking_sync.client_id) == 1
+        assert now.traffic("dataverse", "PATCH") == 1
+
+    told(story)
+
+
+def test_r5_an_echo_costs_nothing_whichever_side_started() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        await Technician(now).move(event, LATER)
+        await ask_calendars(now)
+        await planner.move(booking, TOMORROW)
+        await now.settle()
+        now.cloud.recorder.clear()
+        for _ in range(3):
+            await ask_calendars(now)
+        app = [call for call in now.cloud.recorder.calls if call.app == now.contoso.booking_sync.client_id]
+        assert not [call for call in app if call.service == "graph" and "delta" not in call.path and not call.envelope]
+        assert not [call for call in app if call.method not in ("GET", "POST")]
+
+    told(story)
+
+
+def test_a_deleted_event_cancels_its_booking_but_only_with_proof() -> None:
+    """R3."""
+
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        await Technician(now).delete(event)
+        await ask_calendars(now)
+        row = await row_of(now, booking)
+        assert row["BookingStatus"]["name"] == "Field Service Canceled"
+        assert now.events("alice") == []
+        assert ("event_deleted", "applied") in now.journal()
+        await ask_calendars(now)
+        assert now.events("alice") == []
+
+    told(story)
+
+
+def test_r6_a_booking_that_was_changed_too_gets_its_event_back() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        [lost] = now.cloud.faults.add({"service": "webhook", "do": "lose", "times": None})
+        await planner.move(booking, LATER)
+        lost.times = 0
+        await Technician(now).delete(event)
+        await ask_calendars(now)
+        assert only(now.events("alice")).content.start.at == LATER
+        assert ("restored", "applied") in now.journal()
+
+    told(story)
+
+
+@pytest.mark.parametrize(
+    ("winner", "start", "journal"),
+    [
+        ("dataverse", TOMORROW + timedelta(days=1), ("updated", "applied")),
+        ("outlook", LATER, ("moved", "applied")),
+        ("park", None, ("conflict", "parked")),
+    ],
+)
+def test_r6_moved_on_both_sides(winner: str, start: datetime | None, journal: tuple[str, str]) -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        [lost] = now.cloud.faults.add({"service": "webhook", "do": "lose", "times": None})
+        await planner.move(booking, TOMORROW + timedelta(days=1))
+        lost.times = 0
+        await Technician(now).move(event, LATER)
+        await ask_calendars(now)
+        now.wake(*sorted(await now.app.pull.round()))
+        await now.settle()
+        shown, kept = only(now.events("alice")).content.start.at, times_of(await row_of(now, booking))[0]
+        assert journal in now.journal()
+        losers = [entry["lost"] for entry in now.rows("journal") if entry["lost"]]
+        if start is None:
+            assert (shown, kept) == (LATER, TOMORROW + timedelta(days=1))
+            assert losers == []
+        else:
+            assert shown == kept == start
+            loser = LATER if winner == "dataverse" else TOMORROW + timedelta(days=1)
+            assert loser.isoformat() in str(losers)
+
+    told(story, {"SYNC_CONFLICTS": f"time={winner}"})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"subject": "Lunch"}, id="renamed"),
+        pytest.param({"showAs": "free"}, id="shown as free"),
+        pytest.param({"body": {"contentType": "html", "content": "<p>mine</p>"}}, id="another body"),
+    ],
+)
+def test_what_dataverse_owns_is_put_back(changes: dict[str, Any]) -> None:
+    async def story(now: World, planner: Planner) -> None:
+        _, event = await synced(now, planner)
+        before = event.content
+        await Technician(now).change(event, **changes)
+        await ask_calendars(now)
+        after = only(now.events("alice")).content
+        assert (after.subject, after.show_as, after.body) == (before.subject, before.show_as, before.body)
+        assert now.traffic("dataverse", "PATCH") == 0
+
+    told(story)
+
+
+def test_an_all_day_event_is_parked_and_goes_on_when_people_mend_it() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        days = [LATER.replace(hour=0, minute=0) + timedelta(days=number) for number in (0, 1)]
+        start, end = ({"dateTime": f"{day:%Y-%m-%dT%H:%M:%S}", "timeZone": "UTC"} for day in days)
+        await Technician(now).change(event, isAllDay=True, start=start, end=end)
+        await ask_calendars(now)
+        assert times_of(await row_of(now, booking))[0] == TOMORROW
+        assert now.journal()[-1] == ("unsuitable", "parked")
+        await Technician(now).change(event, isAllDay=False)
+        await Technician(now).move(event, LATER)
+        await ask_calendars(now)
+        assert times_of(await row_of(now, booking))[0] == LATER
+
+    told(story)
+
+
+def test_r9_events_of_people_cost_nothing_but_the_question() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        await synced(now, planner)
+        body = {
+            "subject": "Dentist",
+            "start": {"dateTime": "2026-11-23T10:00:00", "timeZone": "UTC"},
+            "end": {"dateTime": "2026-11-23T11:00:00", "timeZone": "UTC"},
+        }
+        status, _, _ = await now.call_graph("POST", "/users/alice@contoso.test/events", body)
+        assert status == 201
+        now.cloud.recorder.clear()
+        await ask_calendars(now)
+        await now.clock.sleep(60)
+        await now.settle()
+        app = [call for call in now.cloud.recorder.calls if call.app == now.contoso.booking_sync.client_id]
+        asked = {call.path.rpartition("/")[2] for call in app if call.service == "graph" and not call.envelope}
+        assert asked == {"delta"}
+        assert "Dentist" in {event.content.subject for event in now.events("alice")}
+
+    told(story)
