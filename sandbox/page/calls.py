@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote
 
 from sandbox.directory import Directory
 from sandbox.http import Json
@@ -24,14 +25,20 @@ _GUID = re.compile(r"([0-9a-f]{8})(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECA
 _ITEM = re.compile(r"AA(?:kAL|MkA)[\w=-]{30,}([\w-]{4})=*")
 
 
-def in_words(call: Call, directory: Directory) -> Json:
-    """One entry of the log. Ids of accounts become names, other ids are cut."""
+def in_words(calls: Iterable[Call], directory: Directory) -> list[Json]:
+    """Entries of the log. Ids and addresses of accounts become names, other ids are cut."""
+    accounts = directory.accounts.values()
+    names = {key: account.name for account in accounts for key in (account.id, account.address)}
+    names |= {application.client_id: application.name for application in directory.applications.values()}
+    return [_in_words(call, names) for call in calls]
+
+
+def _in_words(call: Call, names: Mapping[str, str]) -> Json:
     sender = SENDERS.get(call.service)
-    names = {account.id: account.name for account in directory.accounts.values()}
     return {
         "number": call.number,
         "at": call.at.isoformat(),
-        "who": sender or _caller(call.app, directory),
+        "who": sender or names.get(call.app, ""),
         "whom": APP if sender else SERVICES.get(call.service, call.service),
         "method": call.method,
         "path": shortened(call.path, names),
@@ -43,15 +50,7 @@ def in_words(call: Call, directory: Directory) -> Json:
     }
 
 
-def _caller(client_id: str, directory: Directory) -> str:
-    application = directory.applications.get(client_id)
-    return application.name if application is not None else ""
-
-
 def shortened(path: str, names: Mapping[str, str]) -> str:
     """A path without its root, with names and without the length of ids."""
-
-    def cut(found: re.Match[str]) -> str:
-        return names.get(found[0].lower(), f"{found[1]}…")
-
-    return _ITEM.sub(r"…\1", _GUID.sub(cut, _ROOTS.sub("", path)))
+    parts = (names.get(part.lower(), part) for part in unquote(_ROOTS.sub("", path)).split("/"))
+    return _ITEM.sub(r"…\1", _GUID.sub(r"\1…", "/".join(parts)))

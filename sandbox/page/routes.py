@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -35,8 +36,9 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 LONGEST_WAIT, MOST_DAYS, MOST_CALLS = 25, 31, 300
-GATHER = 0.05
-"""Seconds from the first sign of traffic to the answer: what happens together is told together."""
+GATHER, REST = 0.05, 4.0
+"""Seconds from the first sign of traffic to the answer: what happens together is told together. If looking takes long,
+because much is booked, it is this many times as long, so that the services keep most of the time for themselves."""
 
 type Command = Callable[[], Awaitable[object]]
 """Something that can be asked of the app, as its administrator would."""
@@ -122,10 +124,12 @@ class Page:
         days, wait = _number(query, "days", MOST_DAYS), _number(query, "wait", LONGEST_WAIT)
         after, answers = _number(query, "after"), _number(query, "answers")
         recorder = self._cloud.recorder
+        began = time.perf_counter()
         board, version = self._look(begin, days)
+        gather = max(GATHER, REST * (time.perf_counter() - began))
         is_news = recorder.answers != answers or version != query.get("board_version")
         if not is_news and wait and await recorder.wait_for_traffic(wait):
-            await asyncio.sleep(GATHER)
+            await asyncio.sleep(gather)
             board, version = self._look(begin, days)
         calls = list(recorder.after(after))[-MOST_CALLS:]
         pending = [call.number for call in calls if not call.answered]
@@ -135,7 +139,7 @@ class Page:
                 "now": self._cloud.clock.now().isoformat(),
                 "board": None if version == query.get("board_version") else board,
                 "board_version": version,
-                "calls": [in_words(call, self._directory) for call in calls],
+                "calls": in_words(calls, self._directory),
                 "known": min(pending) - 1 if pending else recorder.last,
                 "answers": recorder.answers,
                 "faults": self._panel.as_json(),

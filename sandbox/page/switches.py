@@ -55,7 +55,7 @@ SWITCHES: Mapping[str, Switch] = {
         about_the_app=False,
     ),
     "posts-twice": Switch(
-        "Dynamics posts twice",
+        "Dynamics' posts repeat",
         "each change is told again",
         {"service": "webhook", "do": "duplicate"},
         about_the_app=False,

@@ -116,6 +116,14 @@ async def test_an_all_day_event_lies_on_its_day(world: World) -> None:
     assert await verdict(world) == ("differs", ["all day in Outlook"])
 
 
+async def test_a_series_is_shown_on_its_days(world: World) -> None:
+    weekly = {"type": "weekly", "interval": 1, "daysOfWeek": ["monday", "wednesday"]}
+    span = {"type": "noEnd", "startDate": "2026-03-02"}
+    await world.write_event(recurrence={"pattern": weekly, "range": span})
+    starts = [event["start"][:10] for event in (await world.board("2026-03-09"))["events"]]
+    assert starts == ["2026-03-09", "2026-03-11"]
+
+
 @pytest.mark.parametrize("value", ["", "1.x.y.1", f"1.{known_id('another organization')}.{known_id('b')}.1"])
 async def test_markers_of_others_are_foreign(value: str) -> None:
     assert booking_of([value]) is None

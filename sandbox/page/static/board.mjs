@@ -4,8 +4,11 @@ import { Keyed, find, make, set } from "./dom.mjs";
 import { LANE, PAD, TRACK, layOut } from "./layout.mjs";
 import { DAY, HOUR, clock, day, isWeekend, span } from "./time.mjs";
 
-const ROOM_INSIDE = 70;  // pixels that a bar needs to hold its own words
+const MARGIN = 300;      // pixels above and below what is seen in which rows are there, too
+const WIDE = 130;        // pixels of a bar that holds its own words, however much room there is beside it
+const NARROW = 44;       // pixels of a bar that can hold any
 const ROOM_BESIDE = 26;  // pixels between two bars that hold a label
+const ROOM_AMPLE = 90;   // pixels beside a bar that hold more than the bar itself
 const SHOWN_AS = { busy: "busy", tentative: "tentative", free: "free", oof: "away", workingElsewhere: "elsewhere", unknown: "unknown" };
 
 export class BoardView {
@@ -18,7 +21,9 @@ export class BoardView {
       make("span", { className: "title" }), make("span", { className: "more" })));
     this.strips = new Keyed(find("strips"), () => make("div", { className: "strip" }));
     this.names = new Keyed(find("names"), () => make("div"));
+    this.scroller = find("scroll");
     new ResizeObserver(() => { if (state.model) this.render(); }).observe(this.canvas);
+    this.scroller.addEventListener("scroll", () => { if (state.model) requestAnimationFrame(() => this.#renderRows()); });
   }
 
   get width() { return this.canvas.clientWidth || 1; }
@@ -28,9 +33,17 @@ export class BoardView {
     this.layout = layOut(state.model, { ...state, width: this.width });
     this.canvas.style.height = `${this.layout.height}px`;
     this.#renderDays();
-    this.#renderNames();
-    this.#renderBars();
+    this.#renderRows();
     this.renderNow();
+  }
+
+  // However many rows there are, only those in sight, and the one with the focus, are elements.
+  #renderRows() {
+    const { scrollTop, clientHeight } = this.scroller, focused = document.activeElement?.item?.row.resource.id;
+    const isNear = ({ top, height }) => top + height > scrollTop - MARGIN && top < scrollTop + clientHeight + MARGIN;
+    const rows = this.layout.rows.filter((row) => isNear(row) || row.resource.id === focused);
+    this.#renderNames(rows);
+    this.#renderBars(rows);
   }
 
   #renderDays() {
@@ -67,8 +80,8 @@ export class BoardView {
     return ticks;
   }
 
-  #renderNames() {
-    const { rows, captions } = this.layout;
+  #renderNames(rows) {
+    const { captions } = this.layout;
     const items = [
       ...captions.map((one) => ({ key: one.text, caption: one.text, ...one, height: 26 })),
       ...rows.map((row) => ({ key: row.resource.id, ...row })),
@@ -89,17 +102,17 @@ export class BoardView {
     });
   }
 
-  #renderBars() {
+  #renderBars(rows) {
     const bars = [], labels = [];
-    for (const row of this.layout.rows) {
+    for (const row of rows) {
       for (const unit of row.units) {
         const top = row.top + PAD + unit.track * TRACK;
         const isSame = unit.booking && unit.event && unit.booking.start === unit.event.start && unit.booking.end === unit.event.end;
-        const { booking, event } = unit;
-        if (booking) bars.push({ key: `d${booking.id}`, side: "d", one: booking, row, top, isSame });
-        if (event) bars.push({ key: `o${event.id}`, side: "o", one: event, row, top: top + LANE, isSame });
+        const { booking, event } = unit, isInside = this.#holdsWords(unit);
+        if (booking) bars.push({ key: `d${booking.id}`, side: "d", one: booking, row, top, isSame, isInside });
+        if (event) bars.push({ key: `o${event.id}`, side: "o", one: event, row, top: top + LANE, isSame, isInside });
         if (booking?.state === "missing") bars.push({ key: `g${booking.id}`, side: "ghost", one: booking, row, top: top + LANE, isSame: true });
-        labels.push({ key: unit.id, unit, top });
+        labels.push({ key: unit.id, unit, top, isInside });
       }
     }
     this.bars.show(bars, (element, item) => this.#updateBar(element, item));
@@ -107,8 +120,15 @@ export class BoardView {
     this.#keepOneInTabOrder(bars);
   }
 
+  // Whether the words stand in the bars; else they stand beside them.
+  #holdsWords(unit) {
+    const { scale } = this.layout, parts = [unit.booking, unit.event].filter(Boolean);
+    const width = Math.min(...parts.map((part) => scale.at(part.end) - scale.at(part.start))) * this.width;
+    return width >= WIDE || (width >= NARROW && (unit.room - unit.right) * this.width < Math.min(width, ROOM_AMPLE) + 8);
+  }
+
   #updateBar(element, item) {
-    const { side, one, row, top, isSame } = item;
+    const { side, one, row, top, isSame, isInside } = item;
     const { scale } = this.layout, { model } = this.state;
     element.item = item;
     const left = scale.at(one.start), right = scale.at(one.end);
@@ -128,21 +148,22 @@ export class BoardView {
     if (element.className !== name) element.className = name;
     set(element, "aria-label", this.#spoken(side, one, row));
     if (side === "ghost") { set(element, "aria-hidden", "true"); return; }
-    const text = (right - left) * this.width >= ROOM_INSIDE ? this.#inside(side, one) : "";
+    const text = isInside ? this.#inside(side, one, (right - left) * this.width < WIDE) : "";
     if (element.firstChild.textContent !== text) element.firstChild.textContent = text;
   }
 
-  #inside(side, one) {
+  #inside(side, one, isNarrow) {
     if (side === "d") return one.title || one.customer || "Booking";
     const booking = this.state.model.bookingOf(one);
-    return booking && booking.title === one.title ? span(one.start, one.end) : one.title || "Event";
+    return booking && booking.title === one.title
+      ? isNarrow ? clock(one.start) : span(one.start, one.end)
+      : one.title || "Event";
   }
 
-  #updateLabel(element, { unit, top }) {
+  #updateLabel(element, { unit, top, isInside }) {
     const { booking, event } = unit, one = booking ?? event;
     const words = this.state.model.wordsOf(one);
     const isWrong = words.length > 0 && !this.state.ages.isFresh(one, performance.now());
-    const isInside = (unit.right - unit.left) * this.width >= ROOM_INSIDE;
     const room = (unit.room - unit.right) * this.width - 8;
     const isShown = room >= ROOM_BESIDE && (!isInside || isWrong);
     element.hidden = !isShown;
@@ -194,9 +215,15 @@ export class BoardView {
     for (const element of this.bars.elements.values()) element.classList.toggle("hot", key !== null && pairOf(element.item.one) === key);
   }
 
+  // Give the focus to a bar, wherever it is.
   focus(key) {
+    const row = this.layout.rows.find((one) => one.units.some((unit) => keysOf(unit).includes(key)));
+    if (!row) return;
+    if (!this.bars.get(key)) {
+      this.scroller.scrollTop = row.top - this.scroller.clientHeight / 2;
+      this.#renderRows();
+    }
     const element = this.bars.get(key);
-    if (!element) return;
     this.current = key;
     for (const other of this.bars.elements.values()) other.tabIndex = other === element ? 0 : -1;
     element.focus({ preventScroll: true });
@@ -215,6 +242,8 @@ export class BoardView {
     return { row, fraction, side, top: row.top + PAD + Math.floor(inside / TRACK) * TRACK + (side === "o" ? LANE : 0) };
   }
 }
+
+export const keysOf = ({ booking, event }) => [booking && `d${booking.id}`, event && `o${event.id}`].filter(Boolean);
 
 // What a booking and its events have in common: the booking's id, or the event's own if it has none.
 export const pairOf = (one) => one.booking ?? one.id;

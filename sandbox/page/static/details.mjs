@@ -118,7 +118,7 @@ export class Details {
     const { actions, model } = this.state, isNew = !booking.id;
     const field = this.#fields("d", [
       ["title", "Title", "text", booking.title],
-      ["resource", "Person", model.resources.map((one) => [one.id, one.name]), booking.resource],
+      ["resource", "For", model.resources.map((one) => [one.id, one.name]), booking.resource],
       ["start", "Start", "datetime-local", toInput(booking.start)],
       ["end", "End", "datetime-local", toInput(booking.end)],
       ["status", "Status", model.statuses.map((one) => [one.id, one.name]), booking.status],

@@ -92,7 +92,9 @@ export class Dock {
   #renderCommands(commands) {
     const known = find("commands");
     if (known.children.length === commands.length) return;
-    known.replaceChildren(...commands.map((name) => make("button", { type: "button", onclick: () => this.state.actions.command(name) }, name)));
+    known.replaceChildren(...commands.map((name) => make("button", {
+      type: "button", title: "Have the app look now for what nobody told it", onclick: () => this.state.actions.command(name),
+    }, name)));
   }
 
   showTime(now) { find("time").textContent = `${clockExact(now)} UTC`; }

@@ -32,12 +32,12 @@ export class Mouse {
     if (bar && bar.item.side === "ghost") return;
     if (!bar && !place.row) return;
     event.preventDefault();
-    this.view.canvas.setPointerCapture(event.pointerId);
     find("hint").hidden = true;
+    if (this.state.closeDetails() && !bar) return; // a click beside what is open closes it, no more
+    this.view.canvas.setPointerCapture(event.pointerId);
     this.drag = bar
       ? { bar, item: bar.item, kind: this.#grip(bar, event), x: event.clientX, y: event.clientY }
       : { kind: "new", place, x: event.clientX, y: event.clientY };
-    this.state.closeDetails();
   }
 
   #grip(bar, event) {

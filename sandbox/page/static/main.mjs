@@ -2,7 +2,7 @@
 
 import { Actions } from "./actions.mjs";
 import * as api from "./api.mjs";
-import { BoardView, pairOf } from "./board.mjs";
+import { BoardView, keysOf, pairOf } from "./board.mjs";
 import { Details } from "./details.mjs";
 import { Dock } from "./dock.mjs";
 import { find, toast } from "./dom.mjs";
@@ -67,12 +67,12 @@ class State {
   }
 
   nextDifference() {
-    const wrong = [...this.view.bars.elements.values()].filter((bar) => bar.item.side !== "ghost" && this.model.isWrong(bar.item.one));
+    const wrong = this.view.layout.rows.flatMap((row) => row.units)
+      .filter(({ booking, event }) => this.model.isWrong(booking ?? event)).map((unit) => keysOf(unit)[0]);
     if (!wrong.length) { toast("Nothing differs here."); return; }
-    wrong.sort((a, b) => a.item.top - b.item.top || a.offsetLeft - b.offsetLeft);
-    const next = wrong[(wrong.indexOf(document.activeElement) + 1) % wrong.length];
-    this.view.focus(next.item.key);
-    this.view.hover(pairOf(next.item.one));
+    const key = wrong[(wrong.indexOf(document.activeElement.item?.key) + 1) % wrong.length];
+    this.view.focus(key);
+    this.view.hover(pairOf(this.view.bars.get(key).item.one));
   }
 
   #renderTop() {

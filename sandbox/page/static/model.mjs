@@ -30,11 +30,14 @@ export class Model {
     return row?.mailbox === event.mailbox ? row.id : this.ownerOf(event)?.id;
   }
 
-  // What is wrong, in words: of a booking, or of an event whose booking is gone.
+  // What is wrong, in words, as it is seen from a booking or from an event.
   wordsOf(one) {
     if (one.words) return one.words;
     if (!one.booking) return [];
-    return this.bookingOf(one)?.words ?? ["its booking is gone"];
+    const booking = this.bookingOf(one), owner = this.resource(booking?.resource);
+    if (!booking) return ["its booking is gone"];
+    const words = booking.words.filter((word) => !word.startsWith("in ") || !word.endsWith("'s calendar"));
+    return owner && owner.mailbox !== one.mailbox ? [`booked for ${owner.name}`, ...words] : words;
   }
 
   isWrong(one) { return this.wordsOf(one).length > 0; }
