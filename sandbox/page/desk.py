@@ -23,8 +23,8 @@ WORK = (
     *("Boiler service", "Lift inspection", "Replace pump", "Install charging point", "Repair door drive"),
     *("Calibrate scales", "Service cold room", "Exchange filter", "Annual safety check", "Network cabling"),
 )
-BUSY_DAYS, VISITS = 5, 2
-"""How many days of the week are filled, and how many visits a person has on most of them."""
+DAYS, SATURDAY, VISITS = 7, 5, 2
+"""How many days are filled, the first day of the week on which nobody works, and most people's visits on others."""
 
 
 class RefusedError(Exception):
@@ -50,18 +50,19 @@ class Desk:
         """Delete a booking. Raises `RefusedError`."""
         await self._dataverse("DELETE", f"{BOOKINGS}({booking})")
 
-    async def fill(self, monday: datetime, resources: Sequence[str], status: str) -> int:
-        """Book visits for all `resources` in one request, as a scheduling engine does; how many. Raises `RefusedError`.
+    async def fill(self, first: datetime, resources: Sequence[str], status: str) -> int:
+        """Book visits for all `resources` in a week that begins with the day `first`; how many.
 
-        Who is visited when only looks like chance: it is the same each time.
+        It is one request, as a scheduling engine makes it. Who goes where when only looks like chance: it is the same
+        each time. Raises `RefusedError`.
         """
         targets = []
         for person, resource in enumerate(resources):
-            for day in range(BUSY_DAYS):
+            for day in (day for day in range(DAYS) if (first + timedelta(days=day)).weekday() < SATURDAY):
                 for visit in range(VISITS - (person + day) % 3 // 2):
                     turn = person * 7 + day * 3 + visit
                     hour = FIRST_HOURS[visit * 2 + turn % 2]
-                    start = monday + timedelta(days=day, hours=hour)
+                    start = first + timedelta(days=day, hours=hour)
                     columns = {
                         "title": WORK[turn % len(WORK)],
                         "resource": resource,

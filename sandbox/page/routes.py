@@ -171,15 +171,15 @@ class Page:
 
     async def _fill(self, request: Request) -> Response:
         given = _object(request)
-        monday = _day(str(given.pop("from", "")))
+        first = _day(str(given.pop("from", "")))
         if given:
             raise ValueError(f"unknown fields: {', '.join(sorted(given))}")
-        board = self._board.between(monday, monday)
+        board = self._board.between(first, first)
         people = [one["id"] for one in board["resources"] if one["kind"] == "person" and one["mailbox"]]
         status = next((one["id"] for one in board["statuses"] if one["kind"] == "committed"), None)
         if not people or status is None:
             raise ValueError("nobody is here who could be booked")
-        return Response.of_json(201, {"bookings": await self.desk.fill(monday, people, status)})
+        return Response.of_json(201, {"bookings": await self.desk.fill(first, people, status)})
 
     async def _make_event(self, request: Request, mailbox: str) -> Response:
         given = _object(request)

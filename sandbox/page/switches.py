@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from sandbox.faults import Faults, Rule
 from sandbox.http import Json
@@ -79,7 +79,7 @@ class Panel:
         self._on: dict[str, Rule] = {}
 
     def as_json(self) -> Json:
-        """Every switch and how many calls it has hit, and the rules in force that came from elsewhere."""
+        """Every switch and how many calls it has hit, and how many rules from elsewhere can still hit."""
         in_force = self._in_force()
         switches = [
             {
@@ -91,8 +91,9 @@ class Panel:
             }
             for name, switch in SWITCHES.items()
         ]
-        others = [asdict(rule) for rule in self._faults.rules if all(rule is not own for own in in_force.values())]
-        return {"switches": switches, "others": len(others)}
+        others = [rule for rule in self._faults.rules if all(rule is not own for own in in_force.values())]
+        lasting = [rule for rule in others if rule.times is None or rule.hits < rule.times]
+        return {"switches": switches, "others": len(lasting)}
 
     def turn(self, name: str, *, on: bool) -> None:
         """Turn a switch. Raises `ValueError` for one that does not exist."""

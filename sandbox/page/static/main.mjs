@@ -9,7 +9,7 @@ import { find, toast } from "./dom.mjs";
 import { Mouse } from "./drag.mjs";
 import { Keyboard } from "./keys.mjs";
 import { Ages, Model } from "./model.mjs";
-import { DAY, day, dayOf, isoDay, mondayOf, period } from "./time.mjs";
+import { DAY, day, dayOf, isoDay, period } from "./time.mjs";
 
 const WAIT = 25;         // seconds that the server holds a question without news
 const BREATH = 100;      // milliseconds between two questions, however much happens
@@ -17,7 +17,7 @@ const AGAIN = 1500;      // milliseconds until a server that was gone is asked a
 
 class State {
   constructor() {
-    Object.assign(this, { from: mondayOf(Date.now()), days: 7, filter: "", model: null, selected: null, now: Date.now() });
+    Object.assign(this, { from: dayOf(Date.now()), days: 7, filter: "", model: null, selected: null, now: Date.now() });
     Object.assign(this, { ages: new Ages(), version: "", known: 0, answers: 0, hasTime: false });
     this.actions = new Actions(this);
     this.view = new BoardView(this);
@@ -36,7 +36,10 @@ class State {
 
   // Show other days.
   show(from, days = this.days) {
-    this.from = days === 7 ? mondayOf(from) : dayOf(from);
+    // The week in which a day was opened comes back when the day is left.
+    if (days === 1 && this.days === 7) this.week = this.from;
+    const isBack = days === 7 && this.days === 1 && from >= this.week && from < this.week + 7 * DAY;
+    this.from = isBack ? this.week : dayOf(from);
     this.days = days;
     this.closeDetails();
     this.ages.forget();
@@ -77,8 +80,7 @@ class State {
 
   #renderTop() {
     find("period").textContent = period(this.from, this.days);
-    const today = this.days === 7 ? mondayOf(this.now) : dayOf(this.now);
-    find("today").disabled = this.from === today;
+    find("today").disabled = this.from === dayOf(this.now);
     if (!this.model) return;
     const { scale } = this.view.layout ?? {};
     const shown = [...this.model.bookings.values()].filter((one) => !scale || scale.shows(one));
@@ -108,15 +110,13 @@ class State {
   #heard(told) {
     this.now = Date.parse(told.now);
     this.heardAt = performance.now();
-    if (!this.hasTime) {
-      this.hasTime = true;
-      // The sandbox's clock says which week it is; at a weekend the work lies ahead.
-      const first = this.now + (new Date(this.now).getUTCDay() % 6 ? 0 : 2 * DAY);
-      if (mondayOf(first) !== this.from) { this.show(first, 7); return; }
-    }
     this.known = told.known;
     this.answers = told.answers;
     this.dock.show(told);
+    if (!this.hasTime) {
+      this.hasTime = true;
+      if (dayOf(this.now) !== this.from) { this.show(this.now, 7); return; }
+    }
     if (told.board) {
       this.version = told.board_version;
       const healed = this.#took(new Model(told.board));
@@ -169,7 +169,7 @@ find("filter").oninput = (event) => state.setFilter(event.target.value);
 find("new").onclick = () => state.openNew({ side: "d" }, find("new"));
 find("fill").onclick = async () => {
   find("fill").disabled = true;
-  await state.actions.fillWeek(isoDay(mondayOf(state.from)));
+  await state.actions.fillWeek(isoDay(state.from));
   find("fill").disabled = false;
 };
 find("help").onclick = () => find("keys").showModal();

@@ -10,8 +10,6 @@ const two = (number) => String(number).padStart(2, "0");
 
 export const dayOf = (time) => Math.floor(time / DAY) * DAY;
 
-export const mondayOf = (time) => dayOf(time) - ((new Date(time).getUTCDay() + 6) % 7) * DAY;
-
 export const isoDay = (time) => new Date(time).toISOString().slice(0, 10);
 
 export const stamp = (time) => `${new Date(time).toISOString().slice(0, 19)}Z`;
