@@ -46,7 +46,7 @@ def _in_words(call: Call, names: Mapping[str, str]) -> Json:
         "envelope": call.envelope,
         "answered": call.answered,
         "status": call.status,
-        "note": call.limit or call.fault.replace("_", " "),
+        "note": call.limit or (call.fault and f"fault: {call.fault.replace('_', ' ')}"),
     }
 
 

@@ -66,6 +66,22 @@ async def place(tab: Tab, row: str, hour: float, *, in_outlook: bool = False) ->
     return found[0], found[1]
 
 
+async def test_every_place_is_a_time_and_every_time_a_place(tab: Tab) -> None:
+    """Also across days of different width, and over hours that are not shown."""
+    wrong = await tab.evaluate(
+        """import("/static/layout.mjs").then(({ Scale }) => {
+            const quarter = 900000, from = Date.parse("2026-03-05T00:00:00Z");
+            const scale = Scale.around(from, 7, [{ start: from + 27 * quarter, end: from + 30 * quarter }]);
+            const times = Array.from({ length: 7 * 96 }, (_, index) => from + index * quarter);
+            const hour = (time) => new Date(time).getUTCHours();
+            const shown = times.filter((time) => hour(time) >= scale.first && hour(time) < scale.last);
+            const isWrong = (time) => Math.abs(scale.timeAt(scale.at(time)) - time) > 1;
+            return [scale.first, scale.last, ...shown.filter(isWrong)];
+        })"""
+    )
+    assert wrong == [6, 18]
+
+
 async def test_a_drag_on_an_empty_row_books(tab: Tab, world: World) -> None:
     await tab.drag(await place(tab, "Alice", 9.1), await place(tab, "Alice", 10.4))
     assert await tab.until("document.activeElement.name") == "title"

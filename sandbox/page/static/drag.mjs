@@ -210,6 +210,7 @@ export class Mouse {
     for (const strip of this.view.strips.elements.values()) strip.classList.remove("target");
     find("drag").hidden = true;
     find("tip").hidden = true;
+    if (had) this.state.render(); // what came in the meantime
     return had;
   }
 }

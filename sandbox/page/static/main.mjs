@@ -121,7 +121,7 @@ class State {
       this.version = told.board_version;
       const healed = this.#took(new Model(told.board));
       this.render();
-      for (const key of healed.keys()) this.view.heal(key);
+      for (const key of healed) this.view.heal(key);
     }
     this.tick();
   }

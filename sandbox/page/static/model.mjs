@@ -1,6 +1,7 @@
 // What both sides hold, as the server told it, and how the two find each other.
 
-const CALM = 4000; // milliseconds in which a difference may just be on its way
+// Milliseconds in which a difference may just be on its way: alone, and while others that came with it heal.
+const CALM = 4000, LONGEST = 30_000;
 
 export class Model {
   constructor(board) {
@@ -45,30 +46,33 @@ export class Model {
 
 // Since when each difference is seen. What was there at the first look has been there for who knows how long.
 export class Ages {
-  constructor() { this._since = new Map(); this._first = true; }
+  constructor() { this.forget(); }
 
-  forget() { this._since.clear(); this._first = true; }
+  forget() { Object.assign(this, { _since: new Map(), _healedAt: -Infinity, _first: true }); }
 
-  // Note what differs now; returns the keys of what agrees again, with the milliseconds that took.
+  // Note what differs now; returns the keys of what agrees again.
   note(model, now) {
     const wrong = new Set([...model.bookings.values(), ...model.events.values()]
       .filter((one) => model.isWrong(one)).map((one) => one.booking ?? one.id));
     for (const key of wrong) if (!this._since.has(key)) this._since.set(key, this._first ? -Infinity : now);
-    const healed = new Map();
+    const healed = [];
     for (const [key, since] of this._since) {
       if (wrong.has(key)) continue;
       this._since.delete(key);
-      healed.set(key, now - since);
+      healed.push(key);
+      if (since > -Infinity) this._healedAt = now;
     }
     this._first = false;
     return healed;
   }
 
-  isFresh(one, now) { return now - (this._since.get(one.booking ?? one.id) ?? now) < CALM; }
+  isFresh(one, now) { return now < this.#until(this._since.get(one.booking ?? one.id) ?? now); }
 
   // Milliseconds until the next difference is no longer fresh.
   next(now) {
-    const left = [...this._since.values()].map((since) => since + CALM - now).filter((ms) => ms > 0);
+    const left = [...this._since.values()].map((since) => this.#until(since) - now).filter((ms) => ms > 0);
     return left.length ? Math.min(...left) : Infinity;
   }
+
+  #until(since) { return Math.min(Math.max(since, since > -Infinity ? this._healedAt : since) + CALM, since + LONGEST); }
 }
