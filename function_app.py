@@ -90,7 +90,7 @@ async def keep_subscriptions(timer: func.TimerRequest) -> None:  # noqa: ARG001
 @app.function_name("renew_subscriptions")
 @app.route("subscriptions/renew", methods=["POST"])
 async def renew_subscriptions(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
-    """The same at once, also where it failed lately. Answers which mailboxes refuse, and why."""
+    """Renew every subscription now, and ask again where that failed lately. Answers who refuses, and why."""
     report = await (await running()).subscribing.round(anew=True)
     return func.HttpResponse(json.dumps(dataclasses.asdict(report)), mimetype="application/json")
 

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +60,7 @@ class Up:
         self._stack = AsyncExitStack()
         self._watching: asyncio.Task[None] | None = None
         self._tls: tuple[Path, Path]
+        self._port = 0
         self.simulators: Simulators
         self.functions: HostProcess
         self.storage = ""
@@ -72,7 +74,8 @@ class Up:
             self.simulators = Simulators(work_dir, seed=self._seed, clock=self._clock)
             await stack.enter_async_context(self.simulators)
             self._tls = self.simulators.write_certificate()
-            self.functions = self._host(work_dir)
+            self._port = free_port()
+            self.functions = self._host(work_dir, port=self._port)
             stack.push_async_callback(self.stop_functions_host)
             await self.start_functions_host()
             self.endpoints = {**self.simulators.endpoints, "functions": self.functions.url}
@@ -119,13 +122,15 @@ class Up:
             await register_webhooks(client.dataverse, url=url, key=self.functions.host_key)
 
     async def _get_ready(self) -> None:
-        """Have the app do what it does first of all: find its place in Dataverse's changes, and see what events exist.
+        """Have the app do what it does first of all.
 
-        An app that cannot do so is up all the same.
+        It finds its place in Dataverse's changes, sees what events exist, and subscribes to what happens to them. An
+        app that cannot do so is up all the same.
         """
         try:
             await self.functions.run_function("pull_dataverse")
             await self.functions.run_function("drain", "00")
+            await self.functions.run_function("keep_subscriptions")
         except RuntimeError as error:
             self._say(str(error))
 
@@ -143,7 +148,7 @@ class Up:
         keys = (self.functions.host_key, self.functions.master_key)
         return await self._stack.enter_async_context(self._host(Path(work_dir), keys))
 
-    def _host(self, work_dir: Path, keys: tuple[str, str] | None = None) -> HostProcess:
+    def _host(self, work_dir: Path, keys: tuple[str, str] | None = None, port: int = 0) -> HostProcess:
         return HostProcess(
             ROOT,
             settings=self._app_settings(),
@@ -151,13 +156,15 @@ class Up:
             tls=self._tls,
             ca=self.simulators.ca,
             keys=keys,
+            port=port,
             options=self._options,
         )
 
     async def quiet(self) -> None:
-        """Return when Dataverse has nothing to post and the app nothing to do."""
+        """Return when Dataverse and Graph have nothing to post and the app nothing to do."""
         while True:
             await self.simulators.dataverse.webhooks.quiet()
+            await self.simulators.graph.notifications.quiet()
             if not await self.table.count(WAITING):
                 return
             await asyncio.sleep(_LOOK_AGAIN)
@@ -200,6 +207,7 @@ class Up:
             **AppSettings.read(ROOT / "local.settings.sample.json").values,
             "AzureWebJobsStorage": self.storage,
             "GRAPH_URL": endpoints["graph"],
+            "GRAPH_NOTIFICATION_URL": f"https://localhost:{self._port}",
             "DATAVERSE_URL": endpoints["dataverse"],
             "DATAVERSE_ORGANIZATION_ID": ORGANIZATION_ID,
             "IDENTITY_AUTHORITY": endpoints["login"],
@@ -263,6 +271,13 @@ async def _serve(*, as_json: bool) -> None:
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
         await asyncio.Event().wait()
+
+
+def free_port() -> int:
+    """A port on which nobody listens, for a server whose address others have to know before it runs."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def _shown(value: object) -> str:

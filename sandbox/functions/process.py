@@ -38,16 +38,18 @@ class HostProcess:
         tls: tuple[Path, Path] | None = None,
         ca: Path | None = None,
         keys: tuple[str, str] | None = None,
+        port: int = 0,
         options: tuple[str, ...] = (),
     ) -> None:
         """Prepare to run `app` with `settings` in its environment; `options` go to `python -m sandbox.functions`.
 
         `tls` are its certificate and key, `ca` the authority behind them; `keys` are the host key and the master key,
-        random ones if not given.
+        random ones if not given. Without a `port` it takes a free one.
         """
         self.log = work_dir / "functions.log"
         self.host_key, self.master_key = keys or (secrets.token_urlsafe(16), secrets.token_urlsafe(16))
         self.url = ""
+        self._port = port
         self._app = app
         self._settings = dict(settings)
         self._options = [f"--timers={work_dir / 'timers.json'}", *options]
@@ -81,7 +83,7 @@ class HostProcess:
                 "-m",
                 "sandbox.functions",
                 f"--app={self._app}",
-                f"--port={urlsplit(self.url).port or 0}",
+                f"--port={urlsplit(self.url).port or self._port}",
                 f"--host-key={self.host_key}",
                 f"--master-key={self.master_key}",
                 *self._options,

@@ -29,7 +29,7 @@ from shared.errors import (
 )
 from shared.sync.model import MailboxId
 from shared.sync.ports import BookingSide, Clock
-from shared.sync.subscriptions import LONG_AGO, Certificate, Order, Step, Subscription, Terms, plan
+from shared.sync.subscriptions import LONG_AGO, Certificate, Order, Signal, Step, Subscription, Terms, plan
 
 SLICE = timedelta(seconds=60)
 """How long a round begins new work; the next one goes on."""
@@ -130,13 +130,19 @@ class Subscribing:
         self._new_secret = new_secret
 
     async def round(self, *, anew: bool = False) -> Report:
-        """Do what has to be done; with `anew`, also ask mailboxes again that refused lately."""
+        """Do what has to be done; with `anew`, renew all that there is, and ask mailboxes again that refused lately.
+
+        So what Graph has lost comes to light.
+        """
         now = self._clock.now()
-        orders, rows = await self._store.orders(), await self._store.known()
+        orders, known = await self._store.orders(), {one.mailbox: one for one in await self._store.known()}
+        due = list(orders)
+        if anew:
+            known = {mailbox: replace(one, again=LONG_AGO) for mailbox, one in known.items()}
+            due += [Order(mailbox=one.mailbox, signal=Signal.REAUTHORIZE, id=one.id) for one in known.values()]
         terms = await self._terms()
-        known = {one.mailbox: replace(one, again=LONG_AGO) if anew else one for one in rows}
         mailboxes = await self._mailboxes(known)
-        results = await self._carry_out(plan(known, mailboxes, orders, terms, now), terms, now + SLICE)
+        results = await self._carry_out(plan(known, mailboxes, due, terms, now), terms, now + SLICE)
         for order in orders:
             is_open = order.mailbox in known and known[order.mailbox].id == order.id
             if not is_open or results.get(order.mailbox) in DONE:

@@ -396,6 +396,19 @@ def test_the_command_asks_those_again_that_refused_lately() -> None:
     heard(story)
 
 
+def test_the_command_finds_what_graph_has_lost() -> None:
+    async def story(now: Listening) -> None:
+        await now.round()
+        await now.recoveries()
+        now.graph.notifications._subscriptions.clear()
+        assert (await now.round()).done == {}
+        assert (await now.round(anew=True)).done == {"renew": PEOPLE}
+        assert len(now.in_force()) == PEOPLE
+        assert len(await now.recoveries()) == PEOPLE
+
+    heard(story)
+
+
 def test_a_mailbox_without_licence_is_asked_ever_less_often() -> None:
     async def story(now: Listening) -> None:
         account = now.directory.accounts[now.alice]
