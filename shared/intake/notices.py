@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from shared.intake.graph import Notice, read_notices
-from shared.sync.model import UNKNOWN, EventId, MailboxId, Mark, Shard, shard_of
+from shared.sync.model import MOST_ETAGS, UNKNOWN, EventId, MailboxId, Mark, Shard, shard_of
 from shared.sync.ports import Clock
 from shared.sync.subscriptions import LONG_AGO, Order, Pass, Signal, Subscription
 
@@ -90,12 +90,19 @@ class Notices:
         return shards
 
     async def _store_marks(self, believed: Sequence[tuple[MailboxId, Notice]]) -> list[Shard]:
-        """One mark for all that says the same of an event; every notification counts (R11)."""
+        """One mark for all that says the same of an event; every notification counts (R11).
+
+        Who tells of more etags than a link remembers tells of somebody's work: one mark without an etag says as much.
+        """
         now = self._clock.now()
+        etags: dict[EventId, set[str]] = {}
+        for _, notice in believed:
+            etags.setdefault(notice.event, set()).add(notice.etag)
         marks: dict[Shard, dict[tuple[MailboxId, EventId, str, str], Mark]] = {}
         for mailbox, notice in believed:
             if notice.cause is None or not notice.event:
                 continue
+            etag = notice.etag if len(etags[notice.event]) <= MOST_ETAGS else ""
             mark = Mark(
                 booking=UNKNOWN,
                 cause=notice.cause,
@@ -103,10 +110,10 @@ class Notices:
                 due_at=now,
                 mailbox=mailbox,
                 event=notice.event,
-                etag=notice.etag,
+                etag=etag,
             )
             of_shard = marks.setdefault(shard_of(mailbox, self._shards), {})
-            key = (mailbox, notice.event, notice.cause.value, notice.etag)
+            key = (mailbox, notice.event, notice.cause.value, etag)
             of_shard[key] = replace(mark, posts=of_shard[key].posts + 1) if key in of_shard else mark
         for shard, group in marks.items():
             await self._marks.put_marks(shard, list(group.values()))

@@ -36,7 +36,20 @@ from shared.sync.budget import Budget
 from shared.sync.decide import decide, decide_by_event, is_already_seen
 from shared.sync.facts import CREATE_TIME, Facts, Snapshot
 from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, put_off
-from shared.sync.model import OF_EVENTS, UNKNOWN, BookingId, Cause, Link, MailboxId, Mark, Marker, Shard, shard_of
+from shared.sync.model import (
+    OF_EVENTS,
+    UNKNOWN,
+    BookingId,
+    Cause,
+    Event,
+    EventId,
+    Link,
+    MailboxId,
+    Mark,
+    Marker,
+    Shard,
+    shard_of,
+)
 from shared.sync.plan import CreateEvent, Outcome, Plan, Reason
 from shared.sync.ports import BookingSide, Clock, Commit, EventSide, JournalEntry, Lease, Store
 from shared.sync.rebuild import Rebuild
@@ -157,10 +170,8 @@ class Engine:
             there = known.get(mark.event) if mark.event is not None else None
             if there is None:
                 (foreign if mark.booking == UNKNOWN else ours).append(mark)
-            elif mark.cause is Cause.EVENT_CHANGED and mark.etag in there.etags:
-                echoes.append(mark)
             else:
-                ours.append(replace(mark, booking=there.booking))
+                (ours if there.is_news(mark) else echoes).append(replace(mark, booking=there.booking))
         early = tuple(mark for mark in foreign if self._creating[mark.mailbox])
         if early:
             # Perhaps it is the very event that is being made: its link will be there soon.
@@ -303,9 +314,13 @@ class Engine:
         if any(mark.cause is Cause.EVENT_DELETED for mark in hints):
             return await self._prove_gone(seen)
         try:
-            return replace(seen, event=await self._events.get_event(link.mailbox, link.event))
+            return replace(seen, event=await self._read(link.mailbox, link.event))
         except GoneError:
             return await self._prove_gone(seen)
+
+    async def _read(self, mailbox: MailboxId, event: EventId) -> Event:
+        now = self._clock.now()
+        return replace(await self._events.get_event(mailbox, event), read_at=now)
 
     async def _with_booking(self, seen: Snapshot) -> Snapshot:
         """With the row, and with what a search of its mailbox finds where that is needed."""
@@ -314,7 +329,7 @@ class Engine:
         if row is not None:
             await self._store.remember_resources({row.resource.id: row.resource.mailbox}, seen.now)
         facts = Facts(seen, self._policy)
-        if facts.needs_look_up:
+        if facts.needs_look_up and not seen.event_is_gone:  # that was proven by a search
             prefix = Marker.prefix(self._policy.organization, seen.booking_id)
             return replace(seen, found=tuple(await self._events.find_events(facts.mailbox, prefix)))
         return seen
@@ -334,7 +349,7 @@ class Engine:
         if link is None or link.event is None or fresh.event is not None or fresh.event_is_gone:
             return fresh
         try:
-            return replace(fresh, event=await self._events.get_event(link.mailbox, link.event))
+            return replace(fresh, event=await self._read(link.mailbox, link.event))
         except GoneError:
             return await self._prove_gone(fresh)
 

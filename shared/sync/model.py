@@ -234,7 +234,10 @@ class Marker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event of ours as it is now. `is_meeting`: people are invited to it, or it is held online (R7)."""
+    """One event of ours as it is now. `is_meeting`: people are invited to it, or it is held online (R7).
+
+    `read_at` is when it was asked for, if that was a reading: hints that were accepted until then are no news.
+    """
 
     id: EventId
     mailbox: MailboxId
@@ -245,6 +248,7 @@ class Event:
     is_all_day: bool = False
     is_series: bool = False
     is_meeting: bool = False
+    read_at: datetime | None = None
 
     @property
     def unsuitable(self) -> str:
@@ -268,9 +272,9 @@ class Link:
 
     It is saved as an intent (`event` is None) by the worker `noted_by` before the event is created, and confirmed with
     the event's id. Before its event is deleted it loses its `base`: nothing is known of the event from then on. `etag`
-    is the event's, `etags` are some that it had before; `version` is the row version of the booking that the event
-    shows. `predecessor` is the mailbox of the previous generation, which still has to be told to give up its event
-    (R10). `row` is the stored row's own version.
+    is the event's, `etags` are some that it had before, and `read_at` is when it was last read; `version` is the row
+    version of the booking that the event shows. `predecessor` is the mailbox of the previous generation, which still
+    has to be told to give up its event (R10). `row` is the stored row's own version.
     """
 
     booking: BookingId
@@ -282,6 +286,7 @@ class Link:
     etag: str = ""
     etags: tuple[str, ...] = ()
     is_meeting: bool = False
+    read_at: datetime | None = None
     version: int = 0
     base: Base | None = None
     start: datetime | None = None
@@ -298,6 +303,7 @@ class Link:
             etag=event.etag,
             etags=older[:MOST_ETAGS],
             is_meeting=event.is_meeting,
+            read_at=event.read_at or self.read_at,
             start=event.content.start,
             end=event.content.end,
         )

@@ -16,6 +16,7 @@ from shared.sync.model import (
     BookingChange,
     BookingId,
     BookingRow,
+    Cause,
     Claim,
     Content,
     Event,
@@ -116,10 +117,20 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the index says of an event of ours: its booking, and the etags that its link has seen."""
+    """What the index says of an event of ours: its booking, the etags that its link has seen, when it was last read."""
 
     booking: BookingId
     etags: frozenset[str]
+    read_at: datetime | None = None
+
+    def is_news(self, mark: Mark) -> bool:
+        """Whether the mark may tell of something that the link does not know (R5).
+
+        Whatever a hint tells of has happened before the hint was accepted, and a later reading has seen it.
+        """
+        if mark.cause is not Cause.EVENT_CHANGED:
+            return True
+        return mark.etag not in self.etags and (self.read_at is None or mark.accepted_at > self.read_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,7 @@ def link_values(link: Link) -> dict[str, Value]:
             "etag": link.etag,
             "etags": " ".join(link.etags) or None,
             "meeting": True if link.is_meeting else None,
+            "read": None if link.read_at is None else text_of_time(link.read_at),
             "version": str(link.version),
             "base": None if link.base is None else json.dumps([dict(link.base.booking), dict(link.base.event)]),
             "start": None if link.start is None else text_of_time(link.start),
@@ -125,6 +126,7 @@ def link_of(stored: Stored) -> Link:
         etag=str(values["etag"]),
         etags=tuple(str(values.get("etags", "")).split()),
         is_meeting=bool(values.get("meeting")),
+        read_at=_optional_time(values.get("read")),
         version=int(values["version"]),
         base=_base(str(values["base"])) if "base" in values else None,
         start=_optional_time(values.get("start")),
@@ -150,13 +152,23 @@ def event_key(event: EventId) -> str:
 
 def known_values(link: Link) -> dict[str, Value]:
     """What has to be known of an event before its link is read."""
-    return {"booking": link.booking, "etags": " ".join((link.etag, *link.etags)).strip()}
+    return _without_nothing(
+        {
+            "booking": link.booking,
+            "etags": " ".join((link.etag, *link.etags)).strip(),
+            "read": None if link.read_at is None else text_of_time(link.read_at),
+        }
+    )
 
 
 def known_of(stored: Stored) -> Known:
     """And back."""
     values = stored.values
-    return Known(booking=BookingId(str(values["booking"])), etags=frozenset(str(values["etags"]).split()))
+    return Known(
+        booking=BookingId(str(values["booking"])),
+        etags=frozenset(str(values["etags"]).split()),
+        read_at=_optional_time(values.get("read")),
+    )
 
 
 CLAIM_PARTITIONS = tuple(f"claim-{digit:x}" for digit in range(16))

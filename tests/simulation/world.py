@@ -309,9 +309,10 @@ class World(Scene):
         self.app = self.start_app()
 
     async def install(self) -> None:
-        """Register the webhook, as an administrator does, and let the app find that its table is new."""
+        """Register the webhook, as an administrator does, let the app find that its table is new, and subscribe."""
         await register_webhooks(self.call_dataverse, url=f"{FUNCTIONS}/api/dataverse/changes", key="key")
         await self.app.engine.drain(UNROUTED)  # the first drain of a new table gives the shards their epochs
+        await self.app.subscribing.round()  # does nothing where no address for notifications is set
 
     # What the functions host does.
 
@@ -360,6 +361,7 @@ class World(Scene):
         await self.clock.sleep(1)
         while True:
             await self.dataverse.webhooks.quiet()
+            await self.graph.notifications.quiet()
             while self.running:
                 await asyncio.gather(*self.running)
             if self.fuse.is_dead:

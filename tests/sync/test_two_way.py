@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.graph.events import Event
 from tests.simulation.planner import TOMORROW, Planner
-from tests.simulation.world import World
+from tests.simulation.world import FUNCTIONS, World
 from tests.sync.test_one_way import only, told
 
 LATER = TOMORROW + timedelta(days=2, hours=3)
@@ -226,5 +226,166 @@ def test_r9_events_of_people_cost_nothing_but_the_question() -> None:
         asked = {call.path.rpartition("/")[2] for call in app if call.service == "graph" and not call.envelope}
         assert asked == {"delta"}
         assert "Dentist" in {event.content.subject for event in now.events("alice")}
+
+    told(story)
+
+
+# With notifications.
+
+TOLD = {"GRAPH_NOTIFICATION_URL": FUNCTIONS}
+
+
+def reads_and_writes(now: World) -> tuple[int, int, int]:
+    """What the app has asked for: readings of events, writings of events, operations of Dataverse."""
+    app = [
+        call
+        for call in now.cloud.recorder.calls
+        if call.app == now.contoso.booking_sync.client_id and not call.envelope
+    ]
+    graph = [call.method for call in app if call.service == "graph"]
+    return graph.count("GET"), len(graph) - graph.count("GET"), sum(call.service == "dataverse" for call in app)
+
+
+def test_r13_a_notification_of_a_moved_event_costs_one_read_and_one_write() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        await Technician(now).move(event, LATER)
+        await now.settle()
+        assert times_of(await row_of(now, booking))[0] == LATER
+        assert reads_and_writes(now) == (1, 0, 1)
+
+    told(story, TOLD)
+
+
+def test_r5_a_thousand_notifications_of_one_event_cost_one_read_and_one_write() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        now.cloud.settings.change({"notification.per_change": [10, 10]})
+        [held] = now.cloud.faults.add({"service": "notification", "do": "hold", "times": None})
+        for number in range(100):
+            await Technician(now).move(event, LATER + timedelta(minutes=number))
+        await now.graph.notifications.quiet()
+        held.times = 0
+        now.graph.notifications.release()
+        await now.settle()
+        assert times_of(await row_of(now, booking))[0] == LATER + timedelta(minutes=99)
+        told_of = sum(int(entry["posts"]) for entry in now.rows("journal"))
+        assert told_of >= 1000
+        assert reads_and_writes(now) == (1, 0, 1)
+
+    told(story, TOLD)
+
+
+def test_r5_our_own_writes_come_back_as_notifications_that_cost_nothing() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, _ = await synced(now, planner)
+        await planner.move(booking, LATER)
+        await now.settle()
+        assert reads_and_writes(now) == (0, 1, 1)
+        assert ("already_seen", "superseded") in now.journal()
+
+    told(story, TOLD)
+
+
+def test_r13_a_deleted_event_costs_two_reads_of_graph_and_one_write_of_dataverse() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        await Technician(now).delete(event)
+        await now.settle()
+        assert (await row_of(now, booking))["BookingStatus"]["name"] == "Field Service Canceled"
+        reads, writes, _ = reads_and_writes(now)
+        assert (reads, writes) == (2, 0)
+        assert now.traffic("dataverse", "PATCH") == 1
+
+    told(story, TOLD)
+
+
+def test_r3_a_deletion_is_not_believed_right_after_our_own_write() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking = await planner.book("alice", start=TOMORROW)
+        await now.settle()
+        began = now.clock.now()
+        await Technician(now).delete(only(now.events("alice")))
+        await now.settle()
+        assert (await row_of(now, booking))["BookingStatus"]["name"] == "Field Service Canceled"
+        assert now.clock.now() - began >= timedelta(seconds=55)
+
+    told(story, TOLD)
+
+
+def test_r9_notifications_of_peoples_own_events_cost_nothing() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        await synced(now, planner)
+        await now.call_graph(
+            "POST",
+            "/users/alice@contoso.test/events",
+            {
+                "subject": "Dentist",
+                "start": {"dateTime": "2026-11-23T10:00:00", "timeZone": "UTC"},
+                "end": {"dateTime": "2026-11-23T11:00:00", "timeZone": "UTC"},
+            },
+        )
+        await now.settle()
+        assert reads_and_writes(now) == (0, 0, 0)
+        assert {entry for entry in now.journal() if entry[0] == "foreign"} == {("foreign", "skipped")}
+
+    told(story, TOLD)
+
+
+def test_r1_an_hour_of_lost_notifications_and_posts_is_recovered() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        bookings = {person: await planner.book(person, start=TOMORROW) for person in ("alice", "bob", "carol", "dave")}
+        await now.settle()
+        await ask_calendars(now)
+        await now.clock.sleep(LONG_AFTER.total_seconds())
+        lost = [
+            now.cloud.faults.add({"service": service, "do": "lose", "times": None})[0]
+            for service in ("webhook", "notification")
+        ]
+        await Technician(now, "alice").move(only(now.events("alice")), LATER)
+        await Technician(now, "bob").delete(only(now.events("bob")))
+        await Technician(now, "carol").change(only(now.events("carol")), subject="Mine")
+        await planner.move(bookings["dave"], LATER)
+        await now.clock.sleep(3600)
+        for rule in lost:
+            rule.times = 0
+        now.cloud.recorder.clear()
+        await ask_calendars(now)
+        now.wake(*sorted(await now.app.pull.round()))
+        await now.settle()
+        assert times_of(await row_of(now, bookings["alice"]))[0] == LATER
+        assert (await row_of(now, bookings["bob"]))["BookingStatus"]["name"] == "Field Service Canceled"
+        assert only(now.events("carol")).content.subject != "Mine"
+        assert only(now.events("dave")).content.start.at == LATER
+        people = len(await now.app.recovery._bookings.mailboxes())
+        envelopes = [call for call in now.cloud.recorder.calls if call.envelope and call.service == "graph"]
+        assert len(envelopes) <= 0.07 * people + 4
+
+    told(story, TOLD)
+
+
+def test_r1_nothing_is_left_over_when_a_cursor_expires() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        [lost] = now.cloud.faults.add({"service": "notification", "do": "lose", "times": None})
+        await Technician(now).move(event, TOMORROW + timedelta(days=3000))
+        now.cloud.settings.change({"graph.delta_lifetime": 60})
+        await now.clock.sleep(600)
+        lost.times = 0
+        await ask_calendars(now)
+        assert times_of(await row_of(now, booking))[0] == TOMORROW + timedelta(days=3000)
+
+    told(story, TOLD)
+
+
+def test_windows_move_on_and_nothing_is_created_or_deleted_by_that() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        for _ in range(8):
+            await now.clock.sleep(10 * 24 * 3600)
+            await ask_calendars(now)
+        assert only(now.events("alice")).item_id == event.item_id
+        assert times_of(await row_of(now, booking))[0] == TOMORROW
+        assert [entry for entry in now.journal() if entry[1] == "applied"] == [("created", "applied")]
 
     told(story)
