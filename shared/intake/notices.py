@@ -14,7 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from shared.intake.graph import Notice, read_notices
@@ -74,6 +74,7 @@ class Notices:
         Raises `InvalidPostError` for what Graph cannot have sent, `TransientError` when not all of it could be stored;
         what comes twice then does no harm.
         """
+        now = self._clock.now()  # whatever it tells has happened by now
         notices, unreadable = read_notices(body)
         begun = self._begun
         dropped = Counter[str]({UNREADABLE: unreadable} if unreadable else {})
@@ -84,17 +85,16 @@ class Notices:
                 dropped[why] += 1
             else:
                 believed.append((mailbox, notice))
-        shards = await self._store_marks(believed)
+        shards = await self._store_marks(believed, now)
         await self._note(believed)
         self._count(len(believed), dropped)
         return shards
 
-    async def _store_marks(self, believed: Sequence[tuple[MailboxId, Notice]]) -> list[Shard]:
+    async def _store_marks(self, believed: Sequence[tuple[MailboxId, Notice]], now: datetime) -> list[Shard]:
         """One mark for all that says the same of an event; every notification counts (R11).
 
         Who tells of more etags than a link remembers tells of somebody's work: one mark without an etag says as much.
         """
-        now = self._clock.now()
         etags: dict[EventId, set[str]] = {}
         for _, notice in believed:
             etags.setdefault(notice.event, set()).add(notice.etag)

@@ -260,7 +260,7 @@ def test_r13_a_notification_of_a_moved_event_costs_one_read_and_one_write() -> N
 def test_r5_a_thousand_notifications_of_one_event_cost_one_read_and_one_write() -> None:
     async def story(now: World, planner: Planner) -> None:
         booking, event = await synced(now, planner)
-        now.cloud.settings.change({"notification.per_change": [10, 10]})
+        now.cloud.settings.change({"notification.per_change": [10, 10], "notification.spread_seconds": 0})
         [held] = now.cloud.faults.add({"service": "notification", "do": "hold", "times": None})
         for number in range(100):
             await Technician(now).move(event, LATER + timedelta(minutes=number))
