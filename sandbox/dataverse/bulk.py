@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sandbox.dataverse import errors, payload
+from sandbox.dataverse.keys import Found, Keys
 from sandbox.dataverse.pipeline import Pipeline
 from sandbox.dataverse.reads import NO_CONTENT
 from sandbox.dataverse.schema import Reference, Table, Value
 from sandbox.dataverse.state import State
-from sandbox.dataverse.visits import Place, Visit
+from sandbox.dataverse.visits import Place, Visit, find_place
 from sandbox.http import Json, Request, Response
 
 NAMESPACE = "Microsoft.Dynamics.CRM."
@@ -23,14 +24,15 @@ NAMESPACE = "Microsoft.Dynamics.CRM."
 class Bulk:
     """Answers the bulk actions, which are bound to an entity set."""
 
-    def __init__(self, state: State, pipeline: Pipeline) -> None:
-        """Find rows in `state`, change them through `pipeline`."""
+    def __init__(self, state: State, pipeline: Pipeline, keys: Keys) -> None:
+        """Find rows in `state`, or by `keys`, change them through `pipeline`."""
         self._state = state
+        self._keys = keys
         self._pipeline = pipeline
 
     def knows(self, place: Place) -> bool:
         """Whether `place` is an action on a set."""
-        return place.row_id is None and len(place.rest) == 1 and place.rest[0].startswith(NAMESPACE)
+        return place.row_id is None and not place.key and len(place.rest) == 1 and place.rest[0].startswith(NAMESPACE)
 
     def answer(self, visit: Visit, place: Place) -> Response:
         """The answer to the action at `place`."""
@@ -66,19 +68,43 @@ class Bulk:
     def _upsert(self, visit: Visit, table: Table) -> Response:
         met: set[Reference] = set()
         with self._pipeline.group() as group:
-            for values in self._targets(visit, table, with_ids=True):
-                key = _key(table, values, "UpsertMultiple")
-                if key in met:
+            for values, given in self._named_targets(visit, table):
+                named = self._find(table, given) if given else _key(table, values, "UpsertMultiple")
+                if named in met:
                     raise errors.invalid_argument("An item with the same key has already been added.")
-                met.add(key)
-                row = self._state.find(key)
+                row = self._state.find(named) if named else None
                 if row is None:
-                    self._pipeline.create(table, values, visit.caller, group=group)
+                    row = self._pipeline.create(table, {**given, **values}, visit.caller, group=group)
                 else:
-                    self._pipeline.update(row, values, visit.caller, group=group)
+                    changes = {name: value for name, value in values.items() if name not in given}
+                    self._pipeline.update(row, changes, visit.caller, group=group)
+                met.add(row.reference)
         return NO_CONTENT
 
-    def _targets(self, visit: Visit, table: Table, *, with_ids: bool = False) -> list[dict[str, Value]]:
+    def _find(self, table: Table, given: Found) -> Reference | None:
+        row = self._keys.find(table, given)
+        return None if row is None else row.reference
+
+    def _named_targets(self, visit: Visit, table: Table) -> list[tuple[dict[str, Value], Found]]:
+        """The targets, each with the values of the alternate key that its `@odata.id` names it by."""
+        found: list[tuple[dict[str, Value], Found]] = []
+        for target in self._read(visit, table):
+            given: Found = {}
+            if "@odata.id" in target:
+                place = find_place(self._state.schema, (str(target.pop("@odata.id")).rpartition("/")[2],))
+                if place.table is not table or target.get(table.key, place.row_id) != place.row_id:
+                    raise errors.payload(table.set_name, "The @odata.id of a target names another row than the target.")
+                if place.key:
+                    given = self._keys.read(table, place.key)
+                elif place.row_id is not None:
+                    target[table.key] = place.row_id
+            found.append((payload.read_values(self._state.schema, table, target), given))
+        return found
+
+    def _targets(self, visit: Visit, table: Table) -> list[dict[str, Value]]:
+        return [payload.read_values(self._state.schema, table, target) for target in self._read(visit, table)]
+
+    def _read(self, visit: Visit, table: Table) -> list[dict[str, Json]]:
         body = payload.read_object(visit.request, table.set_name)
         targets = body.get("Targets")
         if set(body) != {"Targets"} or not isinstance(targets, list) or not targets:
@@ -86,9 +112,7 @@ class Bulk:
         for target in targets:
             if not isinstance(target, dict) or "@odata.type" not in target:
                 raise errors.payload(table.set_name, "Every target needs its @odata.type.")
-            if with_ids and "@odata.id" in target:
-                target[table.key] = _same_id(table, target.pop("@odata.id"), target)
-        return [payload.read_values(self._state.schema, table, target) for target in targets]
+        return targets
 
 
 def rows_in(request: Request) -> int:
@@ -106,13 +130,3 @@ def _key(table: Table, values: Mapping[str, Value], message: str) -> Reference:
     if not isinstance(row_id, str):
         raise errors.invalid_argument(f"Every target of {message} needs its {table.key}.")
     return Reference(table.name, row_id)
-
-
-def _same_id(table: Table, address: Json, target: Mapping[str, Json]) -> str:
-    """The id in a target's `@odata.id`, which may say again what the primary key says."""
-    entity = payload.read_entity(address) if isinstance(address, str) else None
-    if entity is None:
-        raise errors.not_modelled(f"the alternate key '{address}' of {table.set_name}")
-    if entity[0] != table.set_name or target.get(table.key, entity[1]) != entity[1]:
-        raise errors.payload(table.set_name, f"The @odata.id '{address}' names another row than the target.")
-    return entity[1]

@@ -16,6 +16,8 @@ JSON_TYPE = "application/json; odata.metadata=minimal"
 HEADERS = {"Content-Type": JSON_TYPE, "OData-Version": "4.0"}
 
 INVALID_ARGUMENT = "0x80040203"
+NO_SUCH_KEY = "0x80060891"
+KEY_VIOLATED = "0x80060892"
 NOT_FOUND = "0x80040217"
 DUPLICATE = "0x80040237"
 VERSION_MISMATCH = "0x80060882"
@@ -53,6 +55,18 @@ def not_modelled(what: str) -> HttpError:
 def not_found(table: str, row_id: str) -> HttpError:
     """No such row."""
     return refuse(404, NOT_FOUND, f"{table} With Id = {row_id} Does Not Exist")
+
+
+def no_such_key(table: str) -> HttpError:
+    """An alternate key that no row has; the code is unverified."""
+    return refuse(404, NO_SUCH_KEY, f"A record with the specified key values does not exist in {table} entity")
+
+
+def key_violated(name: str, columns: Iterable[str]) -> HttpError:
+    """A row whose alternate key another row has."""
+    same = ", ".join(columns)
+    message = f"Entity Key {name} violated. A record with the same value for {same} already exists."
+    return refuse(412, KEY_VIOLATED, message)
 
 
 def already_exists() -> HttpError:

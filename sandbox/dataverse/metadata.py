@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from sandbox.dataverse import errors, payload
 from sandbox.dataverse.changes import Tracking
+from sandbox.dataverse.keys import Key, Keys
 from sandbox.dataverse.privileges import CUSTOMIZE
 from sandbox.dataverse.reads import NO_CONTENT
 from sandbox.dataverse.schema import Column, Kind, Schema, Table
@@ -20,19 +21,22 @@ from sandbox.directory import known_id
 from sandbox.http import Json, Response
 
 SET = "EntityDefinitions"
+KEYS = "Keys"
 ENGLISH = 1033
 PICKLISTS = "Microsoft.Dynamics.CRM.PicklistAttributeMetadata"
 _ONE = re.compile(SET + r"\((?:LogicalName='(\w+)'|(?:MetadataId=)?([0-9A-Fa-f-]{36}))\)")
 _COMPARISON = re.compile(r"\s*(\w+)\s+eq\s+(?:'(\w*)'|(true|false))\s*")
 _WRITABLE = frozenset({"@odata.type", "MetadataId", "LogicalName", "ChangeTrackingEnabled", "HasChanged"})
+_KEY = re.compile(r"Keys\(([0-9A-Fa-f-]{36})\)")
 _OPTION_SET = re.compile(r"OptionSet(?:\(\$select=Options\))?")
 
 
 class Metadata:
-    """Answers GET of definitions, and the PUT that turns change tracking on."""
+    """Answers GET of definitions, the PUT that turns change tracking on, and what is done about alternate keys."""
 
-    def __init__(self, schema: Schema, tracking: Tracking) -> None:
-        """Describe `schema`; `tracking` knows which of its tables are tracked."""
+    def __init__(self, schema: Schema, tracking: Tracking, keys: Keys) -> None:
+        """Describe `schema`; `tracking` knows which of its tables are tracked, `keys` by what rows may be called."""
+        self._keys = keys
         self._tables = schema.tables
         self._tracking = tracking
 
@@ -47,6 +51,8 @@ class Metadata:
             return self._put(visit, self._table(first))
         if visit.request.method == "PATCH" and not rest:
             raise errors.refuse(405, "", "Definitions are replaced by PUT; PATCH is not supported.")
+        if rest and (rest[0] == KEYS or _KEY.fullmatch(rest[0])):
+            return self._keys_of(visit, self._table(first), rest)
         if visit.request.method != "GET":
             raise errors.not_modelled(f"{visit.request.method} of definitions")
         if first == SET and not rest:
@@ -84,6 +90,41 @@ class Metadata:
             raise errors.invalid_argument("Change tracking cannot be turned off.")
         return NO_CONTENT
 
+    def _keys_of(self, visit: Visit, table: Table, rest: list[str]) -> Response:
+        """List, define and delete alternate keys; a definition has more properties than are shown here."""
+        one = _KEY.fullmatch(rest[0])
+        match visit.request.method, one, rest[1:]:
+            case "GET", None, []:
+                _allow(visit, "$select")
+                keys = [self._key(table, key) for key in self._keys.of(table.name)]
+                shown = [_selected(visit, key) if "$select" in visit.options else key for key in keys]
+                return _json(visit, f"{SET}('{table.name}')/{KEYS}", {"value": shown})
+            case "POST", None, []:
+                visit.caller.need(CUSTOMIZE, "entity")
+                _allow(visit)
+                body = payload.read_object(visit.request, SET)
+                if unknown := sorted(set(body) - {"@odata.type", "SchemaName", "KeyAttributes", "DisplayName"}):
+                    raise errors.not_modelled(f"writing the property '{unknown[0]}' of a key")
+                key = self._keys.define(table, body.get("SchemaName"), body.get("KeyAttributes"))
+                address = f"{visit.root}/{SET}({_metadata_id(table)})/{KEYS}({key.id})"
+                return Response(status=204, headers={"OData-Version": "4.0", "OData-EntityId": address})
+            case "DELETE", re.Match(), []:
+                visit.caller.need(CUSTOMIZE, "entity")
+                _allow(visit)
+                self._keys.remove(table, one[1].lower())
+                return NO_CONTENT
+        raise errors.not_modelled(f"{visit.request.method} of the keys at '{'/'.join(rest)}'")
+
+    def _key(self, table: Table, key: Key) -> dict[str, Json]:
+        return {
+            "MetadataId": key.id,
+            "SchemaName": key.schema_name,
+            "LogicalName": key.schema_name.lower(),
+            "EntityLogicalName": table.name,
+            "KeyAttributes": list(key.columns),
+            "EntityKeyIndexStatus": self._keys.status(key),
+        }
+
     def _table(self, segment: str) -> Table:
         match = _ONE.fullmatch(segment)
         if match is None:
@@ -104,6 +145,7 @@ class Metadata:
             "LogicalCollectionName": table.set_name,
             "PrimaryIdAttribute": table.key,
             "PrimaryNameAttribute": table.name_column,
+            "IsPrivate": False,
             "IsOptimisticConcurrencyEnabled": True,
             "ChangeTrackingEnabled": self._tracking.is_on(table),
             "CanChangeTrackingBeEnabled": {

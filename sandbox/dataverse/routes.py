@@ -14,6 +14,7 @@ from sandbox.dataverse.bulk import Bulk, rows_in
 from sandbox.dataverse.cascades import SETTINGS as BUSINESS_LOGIC
 from sandbox.dataverse.cascades import switched_on
 from sandbox.dataverse.changes import Changes, Tracking, wants_changes
+from sandbox.dataverse.keys import Keys
 from sandbox.dataverse.metadata import Metadata
 from sandbox.dataverse.operations import Caller
 from sandbox.dataverse.pipeline import SYSTEM_USER, Pipeline, Plugin
@@ -25,7 +26,7 @@ from sandbox.dataverse.schema import Reference, Value
 from sandbox.dataverse.state import Row, State
 from sandbox.dataverse.tables import BUSINESS_UNIT, ORGANIZATION, USER
 from sandbox.dataverse.values import parse_guid
-from sandbox.dataverse.visits import Preferences, Visit, check_headers, find_place, read_options, root_of
+from sandbox.dataverse.visits import Place, Preferences, Visit, check_headers, find_place, read_options, root_of
 from sandbox.dataverse.webhooks import Webhooks
 from sandbox.dataverse.writes import Writes
 from sandbox.directory import Directory, known_id
@@ -56,14 +57,15 @@ class Dataverse:
         self._tokens = tokens
         self.state = State(SCHEMA)
         self.webhooks = Webhooks(cloud, self.state, ORGANIZATION_ID)
+        self.keys = Keys(cloud, self.state)
         self.pipeline = Pipeline(cloud, self.state, self.webhooks.tell)
         cloud.settings.declare(BUSINESS_LOGIC)
         self._reads = Reads(self.state)
         self._writes = Writes(self.state, self.pipeline)
-        self._bulk = Bulk(self.state, self.pipeline)
+        self._bulk = Bulk(self.state, self.pipeline, self.keys)
         self._tracking = Tracking(cloud, SCHEMA)
         self._changes = Changes(cloud, self.state, self._tracking, ORGANIZATION_ID)
-        self._metadata = Metadata(SCHEMA, self._tracking)
+        self._metadata = Metadata(SCHEMA, self._tracking, self.keys)
         self._batch = Batch(self.state, cloud.new_id)
         self._protection = Protection(cloud)
         self.roles: dict[str, Role] = {}
@@ -90,6 +92,7 @@ class Dataverse:
         self.webhooks.reset()
         self.plugins[:] = [switched_on(self.cloud.settings)]
         self._tracking.reset()
+        self.keys.clear()
         self.state.clear()
         self.load(ORGANIZATION.name, ORGANIZATION_ID, {"name": f"unq{ORGANIZATION_ID.replace('-', '')[:28]}"})
         unit: dict[str, Value] = {"name": "contoso", "organizationid": ORGANIZATION_ID}
@@ -153,7 +156,7 @@ class Dataverse:
             raise errors.not_modelled("the service document")
         if self._metadata.knows(segments):
             return self._metadata.answer(visit, segments)
-        place = find_place(SCHEMA, segments)
+        place = self._place(visit, segments)
         call.tags["table"] = place.table.name
         if method == "GET" and wants_changes(visit):
             return self._changes.answer(visit, place, call)
@@ -162,6 +165,17 @@ class Dataverse:
         if method == "POST" and self._bulk.knows(place):
             return self._bulk.answer(visit, place)
         return self._writes.answer(visit, place)
+
+    def _place(self, visit: Visit, segments: tuple[str, ...]) -> Place:
+        """Where the path points; a row that an alternate key names has to exist, unless it is about to be made."""
+        place = find_place(SCHEMA, segments)
+        if not place.key:
+            return place
+        place = self.keys.resolve(place)
+        makes_it = visit.request.method == "PATCH" and not place.rest and not visit.condition("if-match")
+        if place.row_id is None and not makes_it:
+            raise errors.no_such_key(place.table.name)
+        return place
 
     def _caller(self, request: Request) -> Caller:
         """The application user behind the token, or whom it impersonates. Refuses others with 401 and 403."""

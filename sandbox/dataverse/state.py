@@ -69,12 +69,17 @@ class Transaction:
     afterwards: list[Callable[[], None]] = field(default_factory=list)
 
 
+type Guard = Callable[[Table, str, Mapping[str, Value]], None]
+"""Refuses a row, given its table, its id and its values, that must not be written."""
+
+
 class State:
     """All rows of one environment, under one global version counter."""
 
     def __init__(self, schema: Schema) -> None:
         """Start with empty tables."""
         self.schema = schema
+        self.guards: list[Guard] = []
         self._open: ContextVar[Transaction | None] = ContextVar("transaction", default=None)
         self.clear()
 
@@ -100,7 +105,9 @@ class State:
         return list(self._rows[table].values())
 
     def put(self, table: Table, row_id: str, values: Mapping[str, Value]) -> Row:
-        """Write a row under a new version."""
+        """Write a row under a new version. A guard may refuse it."""
+        for guard in self.guards:
+            guard(table, row_id, values)
         self.version += 1
         row = Row(table=table, id=row_id, version=self.version, values=dict(values))
         self._change(self._rows[table.name].get(row_id), row)

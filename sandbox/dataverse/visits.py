@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sandbox.dataverse import errors
 from sandbox.dataverse.operations import Caller
 from sandbox.dataverse.privileges import Right, privilege
 from sandbox.dataverse.query import LARGEST_PAGE, Query, Reader
 from sandbox.dataverse.represent import Annotations, Representation
-from sandbox.dataverse.schema import Schema, Table
+from sandbox.dataverse.schema import Schema, Table, Value
 from sandbox.dataverse.state import State
 from sandbox.dataverse.values import parse_guid
 from sandbox.http import Request
@@ -80,11 +80,16 @@ class Preferences:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a path points: a table, perhaps one of its rows, perhaps something of that row or a function on the set."""
+    """Where a path points: a table, perhaps one of its rows, perhaps something of that row or a function on the set.
+
+    `key` is the alternate key by which the path names the row, and `given` are the values in it.
+    """
 
     table: Table
     row_id: str | None
     rest: tuple[str, ...]
+    key: str = ""
+    given: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +122,7 @@ class Visit:
         return f"{self.root}/$metadata#{text}"
 
     def address(self, table: Table, row_id: str) -> str:
-        """The absolute address of a row."""
+        """The absolute address of a row, by its id or by an alternate key."""
         return f"{self.root}/{table.set_name}({row_id})"
 
     def condition(self, name: str) -> str:
@@ -135,7 +140,7 @@ def root_of(path: str) -> str:
 
 
 def find_place(schema: Schema, segments: Collection[str]) -> Place:
-    """The place that the decoded `segments` spell. Refuses sets and keys that are not modelled."""
+    """The place that the decoded `segments` spell. Refuses sets that are not modelled."""
     first, *rest = segments
     match = _SEGMENT.fullmatch(first)
     table = schema.sets.get(match[1]) if match else None
@@ -145,7 +150,7 @@ def find_place(schema: Schema, segments: Collection[str]) -> Place:
         return Place(table=table, row_id=None, rest=tuple(rest))
     row_id = parse_guid(match[2].removeprefix(f"{table.key}="))
     if row_id is None:
-        raise errors.not_modelled(f"the alternate key '{match[2]}' of {table.set_name}")
+        return Place(table=table, row_id=None, rest=tuple(rest), key=match[2])
     return Place(table=table, row_id=row_id, rest=tuple(rest))
 
 

@@ -29,10 +29,12 @@ class Writes:
     def answer(self, visit: Visit, place: Place) -> Response:
         """The answer to a write at `place`."""
         match visit.request.method, place.row_id, place.rest:
-            case "POST", None, ():
+            case "PATCH", None, () if place.key:
+                return self._patch(visit, place)
+            case "POST", None, () if not place.key:
                 return self._create(visit, place.table)
-            case "PATCH", str(row_id), ():
-                return self._patch(visit, Reference(place.table.name, row_id))
+            case "PATCH", str(), ():
+                return self._patch(visit, place)
             case "DELETE", str(row_id), ():
                 return self._delete(visit, Reference(place.table.name, row_id))
             case (("PUT" | "DELETE"), str(row_id), (name,)):
@@ -46,17 +48,20 @@ class Writes:
         row = self._pipeline.create(table, self._body(visit, table), visit.caller)
         return self._written(visit, row, selection, 201)
 
-    def _patch(self, visit: Visit, key: Reference) -> Response:
-        table = self._state.schema.tables[key.table]
+    def _patch(self, visit: Visit, place: Place) -> Response:
+        """Write the row at `place`; if there is none, make it with the values of the key that names it."""
+        table = place.table
         # Documented: $expand has no effect on the representation that a PATCH returns.
         columns = visit.query(self._state, table, "$select", "$expand").selection.columns
         body = self._body(visit, table)
-        found = self._checked(visit, key)
+        found = None if place.row_id is None else self._checked(visit, Reference(table.name, place.row_id))
         if found is None:
-            row = self._pipeline.create(table, body, visit.caller, key.id)
+            row = self._pipeline.create(table, {**place.given, **body}, visit.caller, place.row_id)
         else:
+            body = {name: value for name, value in body.items() if name not in place.given}
             row = self._pipeline.update(found, body, visit.caller)
-        return self._written(visit, row, Selection(columns=columns), 201 if found is None else 200)
+        status = 201 if found is None else 200
+        return self._written(visit, row, Selection(columns=columns), status, named=place.key)
 
     def _delete(self, visit: Visit, key: Reference) -> Response:
         _refuse_conditions(visit, "if-none-match")
@@ -102,8 +107,8 @@ class Writes:
             raise errors.version_mismatch()
         return row
 
-    def _written(self, visit: Visit, row: Row, selection: Selection, status: int) -> Response:
-        address = visit.address(row.table, row.id)
+    def _written(self, visit: Visit, row: Row, selection: Selection, status: int, *, named: str = "") -> Response:
+        address = visit.address(row.table, named or row.id)
         headers = {"OData-EntityId": address, "Location": address, **visit.preferences.headers}
         if not visit.preferences.representation:
             return Response(status=204, headers={"OData-Version": "4.0", **headers})

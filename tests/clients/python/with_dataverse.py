@@ -5,6 +5,7 @@ from __future__ import annotations
 from azure.identity import ClientSecretCredential
 from PowerPlatform.Dataverse.client import DataverseClient
 from PowerPlatform.Dataverse.core.errors import HttpError
+from PowerPlatform.Dataverse.models.filters import col
 from PowerPlatform.Dataverse.models.upsert import UpsertItem
 from steps import sandbox, step, tell
 
@@ -77,9 +78,29 @@ def main(client: DataverseClient) -> None:
         assert len(result.succeeded) == 1
         assert client.records.retrieve(BOOKING, several[0], select=["name"])["name"] == "In a change set"
 
-    with step("metadata: table, columns"):
-        info = client.tables.get(BOOKING)
-        assert info["entity_set_name"] == "bookableresourcebookings"
+    with step("rows: the query builder"):
+        asked = client.query.builder("bookingstatus").select("name").where(col("status") == 3).order_by("name")
+        assert [row["name"] for row in asked.execute()] == ["Canceled", "Field Service Canceled"]
+
+    with step("metadata: one table, all tables"):
+        assert client.tables.get(BOOKING)["entity_set_name"] == "bookableresourcebookings"
+        names = {table["LogicalName"] for table in client.tables.list(select=["LogicalName"])}
+        assert {BOOKING, "bookableresource", "systemuser"} <= names
+
+    with step("alternate key: define, wait for its index, upsert by it, one row and many, delete"):
+        client.tables.create_alternate_key("bookableresource", "sandbox_Name", ["name"])
+        (kept,) = client.tables.get_alternate_keys("bookableresource")  # the id that was returned is the table's
+        assert (kept.schema_name, kept.key_attributes, kept.status) == ("sandbox_Name", ["name"], "Active")
+        van = {"resourcetype": 1, "timezone": 110}
+        for zone in (110, 85):
+            item = UpsertItem(alternate_key={"name": "New Van"}, record={**van, "timezone": zone})
+            client.records.upsert("bookableresource", [item])
+        other = UpsertItem(alternate_key={"name": "Other Van"}, record=van)
+        client.records.upsert("bookableresource", [item, other])
+        rows = client.records.list("bookableresource", filter="endswith(name,' Van')", select=["name", "timezone"])
+        assert {row["name"]: row["timezone"] for row in rows} == {"Spare Van": 110, "New Van": 85, "Other Van": 110}
+        client.tables.delete_alternate_key("bookableresource", kept.metadata_id)
+        assert not client.tables.get_alternate_keys("bookableresource")
 
     with step("row: delete, and not find it again"):
         client.records.delete(BOOKING, made)
@@ -89,7 +110,6 @@ def main(client: DataverseClient) -> None:
             assert error.status_code == 404
         else:
             raise AssertionError("found")
-    _ = UpsertItem
 
 
 with DataverseClient(sandbox.dataverse, credential) as client:
