@@ -9,18 +9,16 @@ removed.
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Self
 
 from odata_query import ast
 
 from sandbox.cloud import Cloud
 from sandbox.directory import Account, Directory
-from sandbox.graph.delta import DELTA_TOKEN, EXPIRE_CURSOR, SKIP_TOKEN, checksum
+from sandbox.graph.cursors import seal, unseal
+from sandbox.graph.delta import DELTA_TOKEN, EXPIRE_CURSOR, SKIP_TOKEN
 from sandbox.graph.errors import (
     bad_request,
     delta_token_invalid,
@@ -38,7 +36,6 @@ from sandbox.settings import seconds
 LIFETIME = "graph.users_delta_lifetime"
 SETTINGS = {LIFETIME: seconds(7 * 24 * 3600, "how long a token of users/delta is good")}
 PAGE, MOST_IDS, LATEST = 100, 50, "latest"
-_CHECKSUM = 8
 _FIELDS = Fields(
     "microsoft.graph.user in change tracking",
     {"id": Field(Kind.EXACT, lambda account: account.id, str.lower)},
@@ -63,22 +60,6 @@ class _Position:
     after: str = ""
     since: int = 0
     seen: int = 0
-
-    @property
-    def token(self) -> str:
-        content = json.dumps(asdict(self)).encode()
-        return base64.urlsafe_b64encode(checksum(content) + content).decode().rstrip("=")
-
-    @classmethod
-    def of(cls, token: str) -> Self | None:
-        """Read a token; `None` for one that nobody here gave out."""
-        try:
-            content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except ValueError:
-            return None
-        if content[:_CHECKSUM] != checksum(content[_CHECKSUM:]):
-            return None
-        return cls(**json.loads(content[_CHECKSUM:]))
 
 
 class DirectoryChanges:
@@ -110,11 +91,11 @@ class DirectoryChanges:
         url = f"{context.request.base}{context.request.path}"
         if is_last:
             done = replace(position, full=False, after="", since=position.start, seen=position.start)
-            body["@odata.deltaLink"] = f"{url}?{DELTA_TOKEN}={done.token}"
+            body["@odata.deltaLink"] = f"{url}?{DELTA_TOKEN}={seal(asdict(done))}"
         else:
             number, one, _ = page[-1]
             left = replace(position, after=one.id) if position.full else replace(position, seen=number)
-            body["@odata.nextLink"] = f"{url}?{SKIP_TOKEN}={left.token}"
+            body["@odata.nextLink"] = f"{url}?{SKIP_TOKEN}={seal(asdict(left))}"
         return context.answer(200, body)
 
     def _position(self, context: Context) -> _Position:
@@ -135,9 +116,10 @@ class DirectoryChanges:
             return replace(begun, since=now, seen=now)
         if len(given) > 1:
             raise not_modelled(f"query options beside '{name}'")
-        position = _Position.of(given[name])
-        if position is None:
+        values = unseal(given[name])
+        if values is None or "issued" not in values:
             raise delta_token_invalid(name)
+        position = _Position(**values)
         age = context.at - datetime.fromisoformat(position.issued)
         is_expired = self._cloud.faults.take(context.call, EXPIRE_CURSOR) is not None
         if is_expired or age >= timedelta(seconds=self._cloud.settings[LIFETIME]) or position.start > now:

@@ -28,7 +28,7 @@ from sandbox.graph.events import NOT_ANSWERED, Attendee, Content, Event, in_wind
 from sandbox.graph.odata import read_options
 from sandbox.graph.operations import Context
 from sandbox.graph.state import Change, ChangeKind, Mailbox, State
-from sandbox.graph.values import read_flag, read_members, read_string
+from sandbox.graph.values import read_flag, read_parameters, read_string
 from sandbox.graph.writing import read_object
 from sandbox.http import Handler, Response, Route
 from sandbox.settings import count
@@ -183,7 +183,7 @@ class Meetings:
     ) -> Response:
         read_options(context.request, frozenset())
         mailbox, copy = find(user, event, calendar)
-        body = read_members("answer", "body", read_object(context.request), _MEMBERS) if context.request.body else {}
+        body = read_parameters("answer", read_object(context.request), _MEMBERS) if context.request.body else {}
         read_string("comment", body.get("comment", ""))
         sends = read_flag("sendResponse", body.get("sendResponse", True))
         if copy.organizer is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from email.utils import format_datetime
 
@@ -16,8 +17,11 @@ from sandbox.graph.calendars import Calendars
 from sandbox.graph.delta import Delta
 from sandbox.graph.directory_changes import DirectoryChanges
 from sandbox.graph.errors import GraphError, not_modelled, token_rejected
+from sandbox.graph.mail import Letters
 from sandbox.graph.mailboxes import Mailboxes
 from sandbox.graph.meetings import Meetings
+from sandbox.graph.message_changes import MessageChanges
+from sandbox.graph.messages import Messages
 from sandbox.graph.notifications import Notifications
 from sandbox.graph.odata import read_options
 from sandbox.graph.operations import VERSION, Context, within_policy
@@ -33,6 +37,7 @@ from sandbox.http import Request, Response, Route, Router
 from sandbox.recorder import Call
 
 BATCH = "/$batch"
+_KEY = re.compile(r"/(users|calendars|events|mailFolders|messages|places)\('([^'/]+)'\)", re.IGNORECASE)
 
 
 class Graph:
@@ -55,11 +60,14 @@ class Graph:
         self._meetings = meetings = Meetings(cloud, directory, self.state)
         self.state.listeners += [self.notifications.tell, meetings.hear]
         subscribing = Subscribing(cloud, directory, self.state, subscriptions, self.notifications)
+        self._messages = messages = Messages(cloud, directory, self.state)
         outlook = (
             Calendars(cloud, directory, self.state, meetings),
             Delta(cloud, directory, self.state),
             Mailboxes(directory, self.state),
             Schedules(cloud, directory, self.state),
+            messages,
+            MessageChanges(cloud, messages),
         )
         self._bookings = Bookings(cloud, directory, self.state)
         others = (Users(directory), DirectoryChanges(cloud, directory), Places(directory), self._bookings, subscribing)
@@ -79,6 +87,10 @@ class Graph:
     def businesses(self) -> dict[str, Business]:
         """The businesses of Microsoft Bookings by their address."""
         return self._bookings.businesses
+
+    def letters(self, user: str) -> Letters:
+        """The messages of somebody's mailbox."""
+        return self._messages.of(user)[1]
 
     @property
     def operations(self) -> tuple[Route, ...]:
@@ -101,7 +113,9 @@ class Graph:
         except TokenRejected as rejected:
             raise token_rejected(rejected.reason) from None
         version, _, _ = request.path.removeprefix("/").partition("/")
-        found = self._router.find(request.without_prefix(VERSION)) if f"/{version}" == VERSION else None
+        found = (
+            self._router.find(_with_plain_keys(request.without_prefix(VERSION))) if f"/{version}" == VERSION else None
+        )
         if found is None:
             raise not_modelled(f"{request.method} {request.path}")
         context = Context(request, call, caller, read_preferences(request), self._cloud.clock.now())
@@ -122,6 +136,7 @@ class Graph:
         self.state.clear()
         self.businesses.clear()
         self._meetings.reset()
+        self._messages.reset()
         self._subscriptions.clear()
         self.notifications.reset()
         self._throttle.reset()
@@ -148,3 +163,8 @@ class Graph:
             "x-ms-ags-diagnostic": '{"ServerInfo":{"DataCenter":"Sandbox","Slice":"E","Ring":"0","ScaleUnit":"000"}}',
         }
         return replace(answer, headers={**headers, **answer.headers})
+
+
+def _with_plain_keys(request: Request) -> Request:
+    """`users('id')/...` means `users/id/...` (OData URL Conventions, section 4.3; Graph docs, "List messages")."""
+    return replace(request, path=_KEY.sub(r"/\1/\2", request.path))

@@ -181,9 +181,13 @@ class State:
         mailbox.deleted[event.item_id] = event
         self._note(mailbox, ChangeKind.DELETED, event, at, known_as=gone)
 
-    def new_item_id(self) -> str:
+    def new_item_id(self, prefix: str = "AAMkA") -> str:
         """The id of something in a mailbox that is no event here."""
-        return self._new_id("AAMkA", 98)
+        return self._new_id(prefix, 98)
+
+    def new_key(self) -> str:
+        """The change key of such a thing."""
+        return base64.b64encode(self._chance.randbytes(22)).decode()
 
     def clear(self) -> None:
         """Forget all mailboxes; listeners stay."""

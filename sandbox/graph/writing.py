@@ -228,9 +228,10 @@ def _transaction_id(name: str, value: Json) -> Changes:
     return {"transaction_id": None if value is None else read_string(name, value)}
 
 
-def _body(name: str, value: Json) -> Changes:
+def read_body(name: str, value: Json) -> Body:
+    """An `itemBody`. Raises `GraphError`."""
     if value is None:
-        return {"body": Body()}
+        return Body()
     if not isinstance(value, dict):
         raise not_a("microsoft.graph.itemBody", name, value)
     for key in value:
@@ -238,7 +239,7 @@ def _body(name: str, value: Json) -> Changes:
             raise unknown_property(key, "microsoft.graph.itemBody")
     kind = read_choice("contentType", value.get("contentType", "text"), ("text", "html"))
     content = read_string("content", value.get("content") or "")
-    return {"body": read_html(content) if kind == "html" else read_text(content)}
+    return read_html(content) if kind == "html" else read_text(content)
 
 
 def _location(name: str, value: Json) -> Changes:
@@ -312,7 +313,7 @@ def property_id(text: str) -> str:
 
 _READERS: dict[str, Reader] = {
     "subject": _subject,
-    "body": _body,
+    "body": lambda name, value: {"body": read_body(name, value)},
     "start": lambda name, value: {"start": read_moment(value, name)},
     "end": lambda name, value: {"end": read_moment(value, name)},
     "location": _location,

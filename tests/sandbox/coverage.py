@@ -37,14 +37,17 @@ HEADERS = {
     "odata.maxpagesize": ("Prefer", "odata.maxpagesize=1"),
 }
 GROUPS = {
-    "Calendars and events": r"/users/\{user\}/(events|calendar)",
     "Change tracking": r".*/delta$",
+    "Calendars and events": r"/users/\{user\}/(events|calendar)",
     "Mailboxes": r"/users/\{user\}/(mailboxSettings|outlook|translate)",
+    "Mail": r"/users/\{user\}/(messages|mailFolders|sendMail)",
     "People": r"/users(/\{user\})?$",
     "Places": r"/places",
     "Microsoft Bookings": r"/solutions",
 }
-TWICE = re.compile(r"/(calendar|calendars/\{calendar\})/(events|calendarView)|\(\)$|/graph\.|'Windows'")
+TWICE = re.compile(
+    r"/(calendar|calendars/\{calendar\})/(events|calendarView)|/mailFolders/\{folder\}/messages/\{|\(\)$|/graph\.|'Windows'"
+)
 """Other ways to the same operation."""
 HEAD = """\
 # What the Graph simulator knows
@@ -53,7 +56,8 @@ HEAD = """\
 An operation that is not here is refused with 501 `NotImplemented`, and so is every query option, condition in a header
 and preference that is not in the row of its operation. `$batch` takes all of them; `/subscriptions` is described in
 [The sandbox's laws](sandbox.md). Below a mailbox, events and views are also found in `/calendar` and in
-`/calendars/{calendar}`; functions may be called with empty parentheses, types of places by `graph.`.
+`/calendars/{calendar}`, messages in `/mailFolders/{folder}`; functions may be called with empty parentheses, types of
+places by `graph.`, and a key may stand in parentheses, as in `users('id')`.
 
 `Prefer: outlook.timezone`, `outlook.body-content-type` and `IdType="ImmutableId"` are honoured wherever times, bodies
 and ids are shown. One of the permissions is enough.
@@ -74,7 +78,7 @@ async def page() -> str:
     rows: dict[str, list[str]] = {group: [] for group in GROUPS}
     for route, specimen in sorted(operations(graph), key=lambda pair: (pair[0].template, pair[0].method)):
         if TWICE.search(route.template) is None:
-            group = next(group for group, pattern in reversed(GROUPS.items()) if re.match(pattern, route.template))
+            group = next(group for group, pattern in GROUPS.items() if re.match(pattern, route.template))
             known = [name async for name in _known(route, specimen, graph, app, directory)]
             rows[group].append(_row(route, specimen, known))
     return "\n".join([HEAD, *_tables(rows), *_properties()]) + "\n"

@@ -6,7 +6,7 @@ Permissions: Microsoft Graph docs, "Microsoft Graph permissions reference".
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sandbox.directory import Account, Directory, RoomList, known_id
@@ -28,7 +28,8 @@ BOOKINGS_WRITE = {"Bookings.ReadWrite.All", "Bookings.Manage.All"}
 BOOKINGS_READ = {"Bookings.Read.All"} | BOOKINGS_WRITE
 APPOINTMENTS_WRITE = {"BookingsAppointment.ReadWrite.All"} | BOOKINGS_WRITE
 APPOINTMENTS = BOOKINGS_READ | APPOINTMENTS_WRITE
-ALL = CALENDAR_READ | PEOPLE_READ | SETTINGS_READ | PLACE_READ | APPOINTMENTS
+MAIL_READ = {"Mail.ReadBasic", "Mail.ReadBasic.All", "Mail.Read", "Mail.ReadWrite"}
+ALL = MAIL_READ | {"Mail.Send"} | CALENDAR_READ | PEOPLE_READ | SETTINGS_READ | PLACE_READ | APPOINTMENTS
 DIRECTORY = "Authorization_RequestDenied"
 EXCHANGE = "ErrorAccessDenied"
 WINDOW = {"startDateTime": "2026-03-01T00:00:00Z", "endDateTime": "2026-03-08T00:00:00Z"}
@@ -77,6 +78,15 @@ _ITEMS = {
     ("DELETE", "/events/{event}/extensions/{extension}"): Specimen(CALENDAR_WRITE),
 }
 """Below a mailbox, and below one of its calendars."""
+_LETTER = {"subject": "Hello", "toRecipients": [{"emailAddress": {"address": ALICE}}]}
+_LETTERS = {
+    ("GET", "/messages"): Specimen(MAIL_READ),
+    ("GET", "/messages/{message}"): Specimen(MAIL_READ),
+    ("PATCH", "/messages/{message}"): Specimen({"Mail.ReadWrite"}, {"isRead": True}),
+    ("DELETE", "/messages/{message}"): Specimen({"Mail.ReadWrite"}),
+    ("POST", "/messages/{message}/move"): Specimen({"Mail.ReadWrite"}, {"destinationId": "deleteditems"}),
+}
+"""Below a mailbox, and below one of its folders."""
 _ZONES = "/users/{user}/outlook/supportedTimeZones"
 _SCHEDULES = {"schedules": [BOB], "startTime": WHEN, "endTime": LATER}
 SPECIMENS: dict[tuple[str, str], Specimen] = {
@@ -85,6 +95,15 @@ SPECIMENS: dict[tuple[str, str], Specimen] = {
         for calendar in ("", "/calendar", "/calendars/{calendar}")
         for (method, path), specimen in _ITEMS.items()
     },
+    **{
+        (method, f"/users/{{user}}{folder}{path}"): specimen
+        for folder in ("", "/mailFolders/{folder}")
+        for (method, path), specimen in _LETTERS.items()
+    },
+    ("GET", "/users/{user}/mailFolders/{folder}"): Specimen(MAIL_READ),
+    ("GET", "/users/{user}/mailFolders/{folder}/messages/delta"): Specimen(MAIL_READ),
+    ("GET", "/users/{user}/mailFolders/{folder}/messages/delta()"): Specimen(MAIL_READ),
+    ("POST", "/users/{user}/sendMail"): Specimen({"Mail.Send"}, {"message": _LETTER}),
     ("GET", "/users/{user}/calendarView/delta"): Specimen(CALENDAR_READ, query=WINDOW),
     ("GET", "/users/{user}/calendarView/delta()"): Specimen(CALENDAR_READ, query=WINDOW),
     ("GET", "/users/{user}/calendar"): Specimen(CALENDAR_READ),
@@ -191,11 +210,18 @@ async def path_of(route: Route, graph: Graph, app: App, directory: Directory) ->
     for extra in [calendar.id for calendar in calendars.values() if not calendar.is_default]:
         del calendars[extra]
     graph.businesses[SHOP] = a_business()
+    if "message" in route.template:
+        everything = App(app.cloud, app.tokens, directory.register(replace(app.application, graph_roles=tuple(ALL))))
+        sent = await everything.call("POST", f"/users/{BOB}/sendMail", {"message": _LETTER})
+        assert sent.status == 202, sent.body
+    letters = graph.letters(ALICE)
     event = await a_series(app, extensions=[OLD])
     if route.template.endswith(ANSWERS):
         await app.create(BOB, subject="Invitation", attendees=[{"emailAddress": {"address": ALICE}}])
         event = (await app.list(f"/users/{ALICE}/events", filter="subject eq 'Invitation'"))[0]
     values = {
+        "{folder}": "inbox",
+        "{message}": next((one.item_id for one in letters.of("inbox")), ""),
         "{business}": SHOP,
         "{service}": BOILER,
         "{member}": MEMBER,

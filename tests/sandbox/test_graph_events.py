@@ -491,7 +491,7 @@ class TestAccess:
     ("method", "path"),
     [
         ("GET", "/me/events"),
-        ("GET", f"/users/{ALICE}/messages"),
+        ("GET", f"/users/{ALICE}/contacts"),
         ("PUT", f"/users/{ALICE}/events"),
     ],
 )

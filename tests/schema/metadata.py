@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 _EDM = "{http://docs.oasis-open.org/odata/ns/edm}"
+_KEYED = re.compile(r"^(\w+)\('([^']*)'\)$")
 _SENTINEL = "unknownFutureValue"
 
 
@@ -114,6 +115,8 @@ class Metadata:
         """What stands behind an address below the version root; `None` when the service knows none such."""
         if not segments:
             return None
+        # `users('id')` is `users/id`
+        segments = [part for one in segments for part in _KEYED.sub(r"\1\n\2", one).split("\n")]
         target: Target | None = Target(self._roots[segments[0].lower()]) if segments[0].lower() in self._roots else None
         for segment in segments[1:]:
             if target is None or target.kind is None:
