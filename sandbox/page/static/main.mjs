@@ -98,13 +98,18 @@ class State {
   }
 
   #took(model) {
-    const now = performance.now();
     this.model = model;
-    const healed = this.ages.note(model, now);
-    clearTimeout(this.later);
-    const next = this.ages.next(now);
-    if (next < Infinity) this.later = setTimeout(() => this.render(), next + 20);
+    const healed = this.ages.note(model, performance.now());
+    this.#renderLater();
     return healed;
+  }
+
+  // A difference that stays shows itself without any news.
+  #renderLater() {
+    clearTimeout(this.later);
+    const next = this.ages.next(performance.now());
+    if (next === Infinity) return;
+    this.later = setTimeout(() => { this.render(); this.#renderLater(); }, next + 20);
   }
 
   #heard(told) {
