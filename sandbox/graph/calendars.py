@@ -38,6 +38,7 @@ from sandbox.graph.extending import Extensions
 from sandbox.graph.filters import Field, Fields, Kind
 from sandbox.graph.meetings import Meetings
 from sandbox.graph.odata import Options, next_link, pick, read_options
+from sandbox.graph.online import settle_meeting
 from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, CALENDAR_WRITE, Context, key, needs
 from sandbox.graph.reading import (
     CANCELLED,
@@ -225,6 +226,7 @@ class Calendars:
         where = _calendar(mailbox, calendar)
         content = new_content(read_object(context.request))
         self._refuse_duplicate(context, mailbox, content.transaction_id)
+        content = settle_meeting(content, self._state.new_item_id)
         zone = CUSTOM if self._cloud.settings["graph.custom_zones"] else None
         created = self._state.create(mailbox, where, content, context.at, original_zone=zone)
         path = _path(user, calendar, "events")
@@ -243,6 +245,7 @@ class Calendars:
         content = changed_content(found.content, read_object(context.request))
         _check_occurrence(found, content)
         _check_version(context, found)
+        content = settle_meeting(content, self._state.new_item_id)
         found = self._state.update(mailbox, found, content, context.at)
         answer = self._answer(context, mailbox, found, options, path=_path(user, calendar, "events"))
         self._maybe_touch(context, mailbox, found)

@@ -64,6 +64,8 @@ class Content:
     locations: tuple[Mapping[str, Json], ...] = ()
     transaction_id: str | None = None
     attendees: tuple[Attendee, ...] = ()
+    is_online: bool = False
+    join_url: str | None = None
     recurrence: Recurrence | None = None
     properties: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     extensions: Mapping[str, Mapping[str, Json]] = field(default_factory=lambda: MappingProxyType({}))

@@ -11,6 +11,7 @@ from sandbox.graph.errors import bad_request, not_modelled
 from sandbox.graph.events import Attendee, Content, Event
 from sandbox.graph.extensions import EXTENSION_FIELDS, extension_json
 from sandbox.graph.filters import Collection, Field, Fields, Kind, Predicate
+from sandbox.graph.online import meeting_json
 from sandbox.graph.preferences import Preferences
 from sandbox.graph.recurrence import recurrence_json
 from sandbox.graph.times import Moment, write_instant, write_wall
@@ -65,9 +66,7 @@ def event_json(event: Event, account: Account, wishes: Preferences, *, basics_on
         "type": event.type,
         "webLink": WEB_LINK.format(quote(shown_id, safe="")),
         "onlineMeetingUrl": None,
-        "isOnlineMeeting": False,
-        "onlineMeetingProvider": "unknown",
-        "onlineMeeting": None,
+        **meeting_json(content),
         "allowNewTimeProposals": content.allow_new_time_proposals,
         "responseStatus": _status(event.response, event.responded_at),
         "body": _body(content, wishes),

@@ -2,7 +2,7 @@
 
 Properties and their rules: Microsoft Graph docs, "event resource type", "Create event", "Update event". A property that
 the type does not have is refused as the service does; one that the sandbox does not model is refused with 501, unless
-it says nothing (no online meeting).
+it says nothing (no attachments).
 """
 
 from __future__ import annotations
@@ -23,12 +23,10 @@ from sandbox.graph.values import not_a, read_choice, read_flag, read_integer, re
 from sandbox.http import Json, Request
 
 EVENT = "microsoft.graph.event"
+PROVIDERS = ("unknown", "skypeForBusiness", "skypeForConsumer", "teamsForBusiness")
 LONGEST_SUBJECT, MOST_ATTENDEES = 255, 500
 
 _SAYS_NOTHING: dict[str, tuple[Json, ...]] = {
-    "isOnlineMeeting": (False, "false"),  # O365 sends a string, and lives with the real service
-    # without an online meeting a provider means nothing; O365 always names one
-    "onlineMeetingProvider": ("unknown", "skypeForBusiness", "skypeForConsumer", "teamsForBusiness"),
     "onlineMeeting": (),
     "onlineMeetingUrl": (),
     "attachments": ([],),
@@ -116,6 +114,8 @@ def changed_content(content: Content, body: Mapping[str, Json]) -> Content:
     changes = _changes(body)
     if changes.get("transaction_id", content.transaction_id) != content.transaction_id:
         raise not_modelled("changing 'transactionId', which the service does not allow")
+    if content.is_online and not changes.get("is_online", True):
+        raise not_modelled("taking the online meeting from an event")
     if content.recurrence is not None and changes.get("recurrence", content.recurrence) is None:
         raise not_modelled("taking the recurrence from a series")
     if "properties" in changes:
@@ -153,6 +153,8 @@ def _changes(body: Mapping[str, Json]) -> Changes:
             changes |= _READERS[name](name, value)
         else:
             raise unknown_property(name, EVENT)
+    if changes.pop("provider", "unknown") not in ("unknown", "teamsForBusiness") and changes.get("is_online"):
+        raise not_modelled("online meetings but those of Teams")
     return changes
 
 
@@ -214,6 +216,18 @@ def _attendees(name: str, value: Json) -> Changes:
     if len(found) > MOST_ATTENDEES:
         raise invalid_request(f"An event cannot have more than {MOST_ATTENDEES} attendees.")
     return {"attendees": tuple(found.values())}
+
+
+def _online(name: str, value: Json) -> Changes:
+    """O365 sends a string, and lives with the real service."""
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        value = value.lower() == "true"
+    return {} if value is None else {"is_online": read_flag(name, value)}
+
+
+def _provider(name: str, value: Json) -> Changes:
+    """Without an online meeting a provider means nothing; O365 always names one."""
+    return {} if value is None else {"provider": read_choice(name, value, PROVIDERS)}
 
 
 def _minutes(name: str, value: Json) -> Changes:
@@ -320,6 +334,8 @@ _READERS: dict[str, Reader] = {
     "locations": _locations,
     "categories": _categories,
     "attendees": _attendees,
+    "isOnlineMeeting": _online,
+    "onlineMeetingProvider": _provider,
     "importance": _choice("importance", "low", "normal", "high"),
     "sensitivity": _choice("sensitivity", "normal", "personal", "private", "confidential"),
     "showAs": _choice("show_as", "free", "tentative", "busy", "oof", "workingElsewhere", "unknown"),

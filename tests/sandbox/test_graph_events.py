@@ -183,7 +183,12 @@ class TestTimes:
         pytest.param({"subject": 7}, 400, "RequestBodyRead", id="number for a text"),
         pytest.param({"attendees": [{"emailAddress": {}}]}, 400, "RequestBodyRead", id="attendee without address"),
         pytest.param({"recurrence": {"pattern": {}}}, 400, "RequestBodyRead", id="recurrence"),
-        pytest.param({"isOnlineMeeting": True}, 501, "NotImplemented", id="online meeting"),
+        pytest.param(
+            {"isOnlineMeeting": True, "onlineMeetingProvider": "skypeForBusiness"},
+            501,
+            "NotImplemented",
+            id="online meeting elsewhere",
+        ),
         pytest.param({"extensions": [{}]}, 501, "NotImplemented", id="open extension"),
         pytest.param({"iCalUId": "mine"}, 501, "NotImplemented", id="read-only property"),
         pytest.param(

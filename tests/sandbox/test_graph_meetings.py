@@ -204,3 +204,36 @@ async def test_what_organizers_and_guests_cannot_do(app: App) -> None:
         "ErrorInvalidRequest",
     )
     assert code(await respond(app, BOB, "forward")) == (501, "NotImplemented")
+
+
+class TestOnline:
+    async def test_a_meeting_has_an_address_and_a_way_there_in_its_body(self, app: App) -> None:
+        event = await app.create(body={"contentType": "html", "content": "<p>Agenda</p>"})
+        online = await change(app, ALICE, isOnlineMeeting=True, onlineMeetingProvider="teamsForBusiness")
+        url = online["onlineMeeting"]["joinUrl"]
+        assert (online["isOnlineMeeting"], online["onlineMeetingProvider"], event["isOnlineMeeting"]) == (
+            True,
+            "teamsForBusiness",
+            False,
+        )
+        assert url in online["body"]["content"]
+        assert "Agenda" in online["bodyPreview"]
+        later = await change(app, ALICE, subject="Renamed", **times("2026-03-02T11:00:00", "2026-03-02T12:00:00"))
+        assert (later["onlineMeeting"]["joinUrl"], later["body"]) == (url, online["body"])
+
+    async def test_a_body_without_the_way_there_disables_it(self, app: App) -> None:
+        event = await app.create(isOnlineMeeting=True)
+        kept = event["body"]["content"].replace("<body>", "<body><p>Agenda</p>")
+        changed = await change(app, ALICE, body={"contentType": "html", "content": kept})
+        assert changed["isOnlineMeeting"] is True
+        lost = await change(app, ALICE, body={"contentType": "html", "content": "<p>Agenda</p>"})
+        assert (lost["isOnlineMeeting"], lost["onlineMeeting"]) == (False, None)
+
+    async def test_it_cannot_be_taken_away(self, app: App) -> None:
+        event = await app.create(isOnlineMeeting=True)
+        path = f"/users/{ALICE}/events/{event['id']}"
+        assert code(await app.call("PATCH", path, {"isOnlineMeeting": False})) == (501, "NotImplemented")
+
+    async def test_who_is_invited_finds_it_too(self, app: App) -> None:
+        event = await app.create(isOnlineMeeting=True, attendees=invited(BOB))
+        assert (await only(app, BOB))["onlineMeeting"] == event["onlineMeeting"]
