@@ -19,7 +19,7 @@ from sandbox.simulators import Simulators
 
 HERE = Path(__file__).parent
 PATIENCE = 120.0
-MORE_ROLES = ("Calendars.Read", "MailboxSettings.Read", "Place.Read.All")
+MORE_ROLES = ("Calendars.Read", "MailboxSettings.Read", "Place.Read.All", "Bookings.ReadWrite.All")
 """What the clients ask for and a planner does not."""
 SEEN: dict[str, list[str]] = {}
 """What each client did, by its name and version."""
@@ -36,15 +36,23 @@ async def simulators(tmp_path: Path) -> AsyncIterator[Simulators]:
 
 @pytest_asyncio.fixture
 async def receiver(simulators: Simulators) -> AsyncIterator[str]:
-    """The address of somebody who validates, and takes every notification."""
+    """The address of somebody who validates, takes every notification, and shows them to whoever asks."""
+    taken: list[object] = []
+
+    async def show(_request: web.Request) -> web.Response:
+        return web.json_response(taken)
 
     async def take(request: web.Request) -> web.Response:
-        return web.Response(status=200 if request.query else 202, text=request.query.get("validationToken", ""))
+        if "validationToken" in request.query:
+            return web.Response(text=request.query["validationToken"])
+        taken.extend((await request.json())["value"])
+        return web.Response(status=202)
 
     certificate, key = simulators.write_certificate()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate, key)
     app = web.Application()
+    app.router.add_get("/", show)
     app.router.add_post("/", take)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

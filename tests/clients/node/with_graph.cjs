@@ -125,7 +125,51 @@ async function main() {
     await assert.rejects(graph.api(`${me}/events/${made.id}`).get(), refused(404, "ErrorItemNotFound"));
   });
 
-  await step("subscription: create with its validation, get, renew, delete", async () => {
+  await step("series: create, its instances, one of them cancelled", async () => {
+    const series = await graph.api(`${me}/events`).post({
+      ...anEvent("Jour fixe", 2),
+      recurrence: {
+        pattern: { type: "weekly", interval: 1, daysOfWeek: ["monday"] },
+        range: { type: "numbered", startDate: "2026-11-02", numberOfOccurrences: 3 },
+      },
+    });
+    const year = { startDateTime: "2026-01-01T00:00:00Z", endDateTime: "2026-12-31T00:00:00Z" };
+    const found = await graph.api(`${me}/events/${series.id}/instances`).query(year).get();
+    assert.deepEqual(found.value.map((item) => item.start.dateTime.slice(8, 10)), ["02", "09", "16"]);
+    await graph.api(`${me}/events/${found.value[1].id}`).delete();
+    const left = await graph.api(`${me}/events/${series.id}/instances`).query(year).get();
+    assert.equal(left.value.length, 2);
+    await graph.api(`${me}/events/${series.id}`).delete();
+  });
+
+  await step("getSchedule, places, mailboxSettings", async () => {
+    const answer = await graph.api(`${me}/calendar/getSchedule`).post({
+      schedules: [sandbox.user],
+      startTime: { dateTime: "2026-11-03T09:00:00", timeZone: "Europe/Berlin" },
+      endTime: { dateTime: "2026-11-03T11:00:00", timeZone: "Europe/Berlin" },
+      availabilityViewInterval: 60,
+    });
+    assert.equal(answer.value[0].availabilityView, "10");
+    assert.equal((await graph.api("/places/microsoft.graph.room").get()).value.length, 2);
+    assert.equal((await graph.api(`${me}/mailboxSettings`).get()).userPurpose, "user");
+  });
+
+  await step("extended property and open extension: write, expand", async () => {
+    const id = "String {66f5a359-4659-4830-9070-00040ec6ac6e} Name Conformance";
+    const event = await graph.api(`${me}/events`).post({
+      ...anEvent("Marked", 6),
+      singleValueExtendedProperties: [{ id, value: "8" }],
+      extensions: [{ "@odata.type": "microsoft.graph.openTypeExtension", extensionName: "com.contoso.x", a: 1 }],
+    });
+    const seen = await graph
+      .api(`${me}/events/${event.id}`)
+      .expand(`singleValueExtendedProperties($filter=id eq '${id}')`)
+      .get();
+    assert.equal(seen.singleValueExtendedProperties[0].value, "8");
+    assert.equal((await graph.api(`${me}/events/${event.id}/extensions/com.contoso.x`).get()).a, 1);
+  });
+
+  await step("subscription: create with its validation, be told of an event, get, renew, delete", async () => {
     const ends = (hours) => new Date(Date.now() + hours * 3600e3).toISOString();
     const kept = await graph.api("/subscriptions").post({
       changeType: "created,updated,deleted",
@@ -135,6 +179,14 @@ async function main() {
       clientState: "conformance",
     });
     const one = `/subscriptions/${kept.id}`;
+    const told = await graph.api(`${me}/events`).post(anEvent("Told", 7));
+    let heard = [];
+    for (let turn = 0; turn < 100 && heard.length === 0; turn += 1) {
+      await new Promise((done) => setTimeout(done, 100));
+      heard = (await (await fetch(sandbox.receiver)).json()).filter((item) => item.resourceData.id === told.id);
+    }
+    assert.equal(heard[0]?.clientState, "conformance");
+    assert.equal(heard[0].subscriptionId, kept.id);
     const renewed = await graph.api(one).patch({ expirationDateTime: ends(4) });
     assert.ok(renewed.expirationDateTime > kept.expirationDateTime);
     assert.equal((await graph.api(one).get()).resource, kept.resource);

@@ -11,6 +11,9 @@ from kiota_abstractions.base_request_configuration import RequestConfiguration
 from kiota_authentication_azure.azure_identity_authentication_provider import AzureIdentityAuthenticationProvider
 from msgraph import GraphRequestAdapter, GraphServiceClient
 from msgraph.generated.models.body_type import BodyType
+from msgraph.generated.models.booking_appointment import BookingAppointment
+from msgraph.generated.models.booking_customer_information import BookingCustomerInformation
+from msgraph.generated.models.booking_staff_member import BookingStaffMember
 from msgraph.generated.models.date_time_time_zone import DateTimeTimeZone
 from msgraph.generated.models.day_of_week import DayOfWeek
 from msgraph.generated.models.event import Event
@@ -26,6 +29,12 @@ from msgraph.generated.models.recurrence_range import RecurrenceRange
 from msgraph.generated.models.recurrence_range_type import RecurrenceRangeType
 from msgraph.generated.models.single_value_legacy_extended_property import SingleValueLegacyExtendedProperty
 from msgraph.generated.models.subscription import Subscription
+from msgraph.generated.solutions.booking_businesses.item.appointments.item.cancel.cancel_post_request_body import (
+    CancelPostRequestBody,
+)
+from msgraph.generated.solutions.booking_businesses.item.calendar_view.calendar_view_request_builder import (
+    CalendarViewRequestBuilder as AppointmentsView,
+)
 from msgraph.generated.users.item.calendar.get_schedule.get_schedule_post_request_body import GetSchedulePostRequestBody
 from msgraph.generated.users.item.calendar_view.calendar_view_request_builder import CalendarViewRequestBuilder
 from msgraph.generated.users.item.calendar_view.delta.delta_request_builder import DeltaRequestBuilder
@@ -266,6 +275,43 @@ async def main() -> None:
         assert alice.id in people
         page = await client.users.delta.with_url(page.odata_delta_link).get()
         assert not page.value
+
+    with step("Bookings: businesses, services, staff; appointment: create, in the calendar view, move, cancel"):
+        (shop,) = (await client.solutions.booking_businesses.get()).value
+        business = client.solutions.booking_businesses.by_booking_business_id(shop.id)
+        assert (await business.get()).business_hours
+        service = (await business.services.get()).value[0]
+        members = (await business.staff_members.get()).value
+        assert isinstance(members[0], BookingStaffMember)
+        monday = datetime.now(UTC).replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=7)
+        monday -= timedelta(days=monday.weekday())
+        window = {"start": f"{monday:%Y-%m-%d}T00:00:00Z", "end": f"{monday:%Y-%m-%d}T23:00:00Z"}
+
+        def at(moment: datetime) -> DateTimeTimeZone:
+            return DateTimeTimeZone(date_time=f"{moment:%Y-%m-%dT%H:%M:%S}.0000000+00:00", time_zone="UTC")
+
+        view = AppointmentsView.CalendarViewRequestBuilderGetQueryParameters(**window)
+
+        async def listed() -> set[str]:
+            page = await business.calendar_view.get(RequestConfiguration(query_parameters=view))
+            return {item.id for item in page.value}
+
+        before = await listed()
+        booked = await business.appointments.post(
+            BookingAppointment(
+                service_id=service.id,
+                staff_member_ids=[members[0].id],
+                start_date_time=at(monday),
+                end_date_time=at(monday + service.default_duration),
+                customers=[BookingCustomerInformation(name="Jordan Miller", email_address="jordan@example.com")],
+            )
+        )
+        assert booked.duration == service.default_duration
+        assert booked.customers[0].name == "Jordan Miller"
+        assert await listed() - before == {booked.id}
+        one_of = business.appointments.by_booking_appointment_id(booked.id)
+        await one_of.cancel.post(CancelPostRequestBody(cancellation_message="Sorry."))
+        assert await listed() == before
 
     with step("events: delete"):
         for item in (await user.events.get()).value:
