@@ -29,6 +29,9 @@ type Signal = Callable[[str, str | None], int]
 type Repeat = Callable[[str, int], int]
 """Sends all webhook posts again, in an order and by a seed; gives their number. Raises `ValueError` for the order."""
 
+type ByHand = Callable[[str, str, str, str], str]
+"""Does something to the event of a user as people do in Outlook; gives its id. Raises `ValueError`."""
+
 
 class Control:
     """Answers the control plane's operations; wrong input gets a 400 with `{"error": ...}` saying what is wrong."""
@@ -41,6 +44,7 @@ class Control:
         repeat: Repeat,
         notifications: Callable[[], Json],
         signal: Signal,
+        by_hand: ByHand,
         reset: Callable[[], None] | None = None,
     ) -> None:
         """Steer `cloud`; `reset` forgets everything, and is `cloud.reset` unless there is more to forget.
@@ -50,6 +54,7 @@ class Control:
         self._cloud = cloud
         self._notifications = notifications
         self._signal = signal
+        self._by_hand = by_hand
         self._seed = seed
         self._repeat = repeat
         self._reset = reset or cloud.reset
@@ -64,6 +69,7 @@ class Control:
                 Route("POST", "/posts", self._post_posts),
                 Route("GET", "/notifications", self._get_notifications),
                 Route("POST", "/notifications", self._post_notifications),
+                Route("POST", "/outlook", self._post_outlook),
                 Route("GET", "/requests", self._get_requests),
                 Route("DELETE", "/requests", self._delete_requests),
                 Route("GET", "/clock", self._get_clock),
@@ -142,6 +148,17 @@ class Control:
         if not isinstance(event, str) or not isinstance(subscription, str | None):
             raise ValueError("'event' must be a string, and 'subscription' one or null")
         return Response.of_json(202, {"subscriptions": self._signal(event, subscription)})
+
+    async def _post_outlook(self, request: Request) -> Response:
+        """Do what people do in Outlook: `{"do": "move", "user": "", "event": "", "calendar": ""}`, or `"restore"`.
+
+        Answers the new id of the event.
+        """
+        wanted = _object(request, {"do", "user", "event", "calendar"})
+        what, user, event, calendar = (wanted.get(name, "") for name in ("do", "user", "event", "calendar"))
+        if not all(isinstance(value, str) for value in (what, user, event, calendar)):
+            raise ValueError("'do', 'user', 'event' and 'calendar' must be strings")
+        return Response.of_json(200, {"event": self._by_hand(what, user, event, calendar)})
 
     async def _get_requests(self, request: Request) -> Response:
         """The calls after number `after` by application `app`; waits up to `wait` seconds for an answered one."""

@@ -77,6 +77,7 @@ class Simulators:
             repeat=self.dataverse.webhooks.repeat,
             notifications=self.graph.notifications.overview,
             signal=self.graph.notifications.signal,
+            by_hand=self.graph.by_hand.do,
             reset=self.reset,
         )
         board = Board(self.directory, self.dataverse, self.graph)

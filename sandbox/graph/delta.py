@@ -233,15 +233,23 @@ class Delta:
     def _entries(self, context: Context, mailbox: Mailbox, position: Position) -> Iterator[tuple[int, list[Row]]]:
         """What to tell of every item that has changed since the client saw it, by the number of its newest change."""
         calendar = mailbox.default_calendar.id
-        newest = {
-            change.event.item_id: change
-            for change in mailbox.changes[position.seen : self._visible(context, mailbox)]
-            if change.event.calendar_id == calendar
-        }
+        unseen = mailbox.changes[position.seen : self._visible(context, mailbox)]
+        newest = {change.event.item_id: change for change in unseen}
         for change in sorted(newest.values(), key=lambda change: change.number):
             event = change.event
-            is_deleted = change.kind is ChangeKind.DELETED
-            there = [] if is_deleted else in_window([event], position.begin, position.end)
+            is_elsewhere = event.calendar_id != calendar
+            if is_elsewhere:  # what was moved away is gone by the id that it had here
+                known = (
+                    one.event
+                    for one in reversed(mailbox.changes[: change.number])
+                    if one.event.item_id == event.item_id
+                )
+                was_here = next((one for one in known if one.calendar_id == calendar), None)
+                if was_here is None:
+                    continue
+                event = was_here
+            is_gone = is_elsewhere or change.kind is ChangeKind.DELETED
+            there = [] if is_gone else in_window([event], position.begin, position.end)
             if there and event.content.recurrence is not None:
                 there.insert(0, event)
             # a full round begins with what is there; what leaves while it is read is news

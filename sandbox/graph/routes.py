@@ -13,6 +13,7 @@ from sandbox.entra.tokens import TokenRejected, Tokens
 from sandbox.graph.batch import serve_batch
 from sandbox.graph.bookings import Bookings
 from sandbox.graph.businesses import Business
+from sandbox.graph.by_hand import ByHand
 from sandbox.graph.calendars import Calendars
 from sandbox.graph.delta import Delta
 from sandbox.graph.directory_changes import DirectoryChanges
@@ -43,7 +44,7 @@ _KEY = re.compile(r"/(users|calendars|events|mailFolders|messages|places)\('([^'
 class Graph:
     """Graph as one service of the cloud.
 
-    `state` holds the mailboxes, `notifications` tells the outside of their changes.
+    `state` holds the mailboxes, `notifications` tells the outside of their changes, `by_hand` does what Graph cannot.
     """
 
     name = "graph"
@@ -69,6 +70,7 @@ class Graph:
             messages,
             MessageChanges(cloud, messages),
         )
+        self.by_hand = ByHand(cloud.clock, directory, self.state)
         self._bookings = Bookings(cloud, directory, self.state)
         others = (Users(directory), DirectoryChanges(cloud, directory), Places(directory), self._bookings, subscribing)
         self._router = Router(

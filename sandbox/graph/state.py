@@ -181,6 +181,24 @@ class State:
         mailbox.deleted[event.item_id] = event
         self._note(mailbox, ChangeKind.DELETED, event, at, known_as=gone)
 
+    def move(self, mailbox: Mailbox, event: Event, calendar: Calendar, at: datetime) -> None:
+        """Put `event` into another calendar of the mailbox: its immutable id stays, its other id is another one."""
+        gone, event.calendar_id = event.folder_id, calendar.id
+        del mailbox.by_folder_id[gone]
+        self._name_anew(mailbox, event)
+        self._note(mailbox, ChangeKind.UPDATED, event, at)
+
+    def restore(self, mailbox: Mailbox, event: Event, at: datetime) -> None:
+        """Take `event` out of Deleted Items, back to where it was."""
+        del mailbox.deleted[event.item_id]
+        mailbox.events[event.item_id] = event
+        self._name_anew(mailbox, event)
+        self._note(mailbox, ChangeKind.CREATED, event, at)
+
+    def _name_anew(self, mailbox: Mailbox, event: Event) -> None:
+        event.folder_id = self.new_item_id()
+        mailbox.by_folder_id[event.folder_id] = event.item_id
+
     def new_item_id(self, prefix: str = "AAMkA") -> str:
         """The id of something in a mailbox that is no event here."""
         return self._new_id(prefix, 98)

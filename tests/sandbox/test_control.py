@@ -28,6 +28,7 @@ class Panel:
             repeat=self._repeat,
             notifications=notifications.overview,
             signal=notifications.signal,
+            by_hand=graph.by_hand.do,
         )
 
     def _seed(self, organization: str, mailboxes: int, bookings: int) -> None:
