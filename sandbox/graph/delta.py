@@ -32,7 +32,6 @@ from uuid import UUID
 
 from sandbox.cloud import Cloud
 from sandbox.directory import Directory
-from sandbox.graph.calendars import WINDOW, find_mailbox, read_window
 from sandbox.graph.errors import (
     calendar_access_denied,
     delta_token_invalid,
@@ -42,6 +41,7 @@ from sandbox.graph.errors import (
     sync_state_not_found,
 )
 from sandbox.graph.events import Event, in_window
+from sandbox.graph.finding import WINDOW, find_mailbox, read_window
 from sandbox.graph.odata import LARGEST_PAGE, Options, read_options
 from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, Context, needs
 from sandbox.graph.reading import event_json

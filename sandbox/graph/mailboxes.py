@@ -12,8 +12,8 @@ from functools import partial
 from tzlocal.windows_tz import win_tz
 
 from sandbox.directory import Account, Directory
-from sandbox.graph.calendars import find_mailbox
 from sandbox.graph.errors import calendar_access_denied, directory_access_denied, invalid_request, not_modelled
+from sandbox.graph.finding import find_mailbox
 from sandbox.graph.odata import read_options
 from sandbox.graph.operations import SETTINGS_READ, USER_READ, Context, key, needs
 from sandbox.graph.state import State

@@ -18,9 +18,9 @@ from http import HTTPStatus
 from sandbox.cloud import Cloud
 from sandbox.directory import Directory
 from sandbox.graph.bodies import Body
-from sandbox.graph.calendars import find_mailbox
 from sandbox.graph.errors import GraphError, calendar_access_denied, item_not_found, not_modelled
 from sandbox.graph.filters import Field, Fields, Kind
+from sandbox.graph.finding import find_mailbox
 from sandbox.graph.mail import FOLDERS, Letters, Message, Person
 from sandbox.graph.odata import next_link, pick, read_options
 from sandbox.graph.operations import MAIL_READ, MAIL_READ_BASIC, MAIL_SEND, MAIL_WRITE, Context, key, needs

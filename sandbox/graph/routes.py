@@ -18,6 +18,7 @@ from sandbox.graph.calendars import Calendars
 from sandbox.graph.delta import Delta
 from sandbox.graph.directory_changes import DirectoryChanges
 from sandbox.graph.errors import GraphError, not_modelled, token_rejected
+from sandbox.graph.event_operations import Events
 from sandbox.graph.mail import Letters
 from sandbox.graph.mailboxes import Mailboxes
 from sandbox.graph.meetings import Meetings
@@ -63,7 +64,8 @@ class Graph:
         subscribing = Subscribing(cloud, directory, self.state, subscriptions, self.notifications)
         self._messages = messages = Messages(cloud, directory, self.state)
         outlook = (
-            Calendars(cloud, directory, self.state, meetings),
+            Calendars(directory, self.state),
+            Events(cloud, directory, self.state, meetings),
             Delta(cloud, directory, self.state),
             Mailboxes(directory, self.state),
             Schedules(cloud, directory, self.state),

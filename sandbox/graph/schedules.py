@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 
 from sandbox.cloud import Cloud
 from sandbox.directory import Directory
-from sandbox.graph.calendars import find_mailbox
 from sandbox.graph.errors import calendar_access_denied, invalid_parameter
 from sandbox.graph.events import Event, in_window
+from sandbox.graph.finding import find_mailbox
 from sandbox.graph.mailboxes import working_hours
 from sandbox.graph.odata import read_options
 from sandbox.graph.operations import CALENDAR_READ, CALENDAR_READ_BASIC, Context, needs

@@ -23,7 +23,6 @@ from http import HTTPStatus
 
 from sandbox.cloud import Cloud
 from sandbox.directory import Directory
-from sandbox.graph.calendars import find_mailbox
 from sandbox.graph.errors import (
     GraphError,
     bad_request,
@@ -35,6 +34,7 @@ from sandbox.graph.errors import (
     subscription_too_long,
     unknown_property,
 )
+from sandbox.graph.finding import find_mailbox
 from sandbox.graph.lifecycle import READER
 from sandbox.graph.notifications import Notifications
 from sandbox.graph.odata import next_link, read_offset, read_options
