@@ -331,6 +331,8 @@ def _check_occurrence(event: Event, content: Content) -> None:
         return
     if content.recurrence is not None:
         raise not_modelled("a recurrence for an occurrence")
+    if content.attendees != event.content.attendees and content.start.at == event.content.start.at:
+        raise not_modelled("other attendees for an occurrence than for its series")
     if content.start.at != event.content.start.at and crosses_a_neighbour(event, content.start.at):
         raise occurrence_crosses()
 

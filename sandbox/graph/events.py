@@ -214,6 +214,17 @@ def crosses_a_neighbour(one: Event, start: datetime) -> bool:
     return (before is not None and wanted <= shown(before)) or (after is not None and wanted >= shown(after))
 
 
+def goes_beyond(event: Event, at: datetime) -> bool:
+    """Whether an event, or the last occurrence of a series, ends after `at`."""
+    recurrence = event.content.recurrence
+    if recurrence is None:
+        return event.content.end.at > at
+    if recurrence.range == "noEnd":
+        return True
+    last = recurrence.days(recurrence.first, recurrence.last or date.max)[-1]
+    return _regular(event, last).end.at > at
+
+
 def is_last_of_series(one: Event) -> bool:
     """Whether a series has no occurrence but this one."""
     master = one.master

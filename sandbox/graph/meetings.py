@@ -7,15 +7,16 @@ copies have the original's `iCalUId`. A copy knows nothing of extended propertie
 
 Unverified: that copies of people stay when a meeting is cancelled, too, that a moved meeting is answered anew, what a
 declined one leaves, and the wording of refusals. Everything happens as soon as the call is answered, in the real
-service within minutes. Meetings with a recurrence are not modelled; nobody gets mail.
+service within minutes. A room takes a series as a whole and does not look at it again when one occurrence is moved. One
+occurrence can be neither answered nor have attendees of its own; nobody gets mail.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial, wraps
 from http import HTTPStatus
 from types import MappingProxyType
@@ -24,7 +25,7 @@ from sandbox.cloud import Cloud
 from sandbox.directory import Account, Directory
 from sandbox.graph.bodies import Body
 from sandbox.graph.errors import invalid_request, not_modelled
-from sandbox.graph.events import NOT_ANSWERED, Attendee, Content, Event, in_window
+from sandbox.graph.events import NOT_ANSWERED, Attendee, Content, Differences, Event, goes_beyond, in_window
 from sandbox.graph.odata import read_options
 from sandbox.graph.operations import Context
 from sandbox.graph.state import Change, ChangeKind, Mailbox, State
@@ -39,6 +40,8 @@ ACCEPTED, TENTATIVE, DECLINED = "accepted", "tentativelyAccepted", "declined"
 WAITING = "notResponded"
 SHOWN_AS = {ACCEPTED: "busy", TENTATIVE: "tentative", WAITING: "tentative"}
 CANCELLED = "Canceled: "
+_TIMES = frozenset({"start", "end", "is_all_day"})
+_TOLD = _TIMES | {"subject", "body", "locations", "importance", "sensitivity"}
 _FREE = frozenset({"free", "workingElsewhere", "unknown"})
 _MEMBERS = frozenset({"comment", "sendResponse", "proposedNewTime"})
 
@@ -134,23 +137,25 @@ class Meetings:
         return one
 
     def _is_free(self, invitation: _Invitation, at: datetime) -> bool:
-        box, content, copy = invitation.box, invitation.event.content, invitation.copy
-        if content.end.at > at + timedelta(days=self._settings[WINDOW]):
+        """Whether a room can take all of it: a series that goes on beyond its window it cannot."""
+        box, event, copy = invitation.box, invitation.event, invitation.copy
+        horizon = at + timedelta(days=self._settings[WINDOW])
+        if goes_beyond(event, horizon):
             return False
+        others = [one for one in box.events_of(box.default_calendar) if copy is None or one.item_id != copy.item_id]
         return not any(
-            other.item_id != (copy.item_id if copy is not None else "")
-            and not other.content.is_cancelled
-            and other.content.show_as not in _FREE
-            for other in in_window(box.events_of(box.default_calendar), content.start.at, content.end.at)
+            not other.content.is_cancelled and other.content.show_as not in _FREE
+            for one in in_window([event], min(at, event.content.start.at), horizon)
+            for other in in_window(others, one.content.start.at, one.content.end.at)
         )
 
     def _keep(self, invitation: _Invitation, at: datetime) -> None:
         """Have a copy as it must be; who is asked anew has not answered yet."""
         event, one, box, copy = invitation.event, invitation.one, invitation.box, invitation.copy
         response = one.response if one.response != NOT_ANSWERED else WAITING
-        wanted = _copy_of(invitation, SHOWN_AS[response])
+        wanted, special = _copy_of(invitation, SHOWN_AS[response]), _specials_of(invitation)
         if copy is None:
-            made = self._state.create(
+            copy = self._state.create(
                 box,
                 box.default_calendar,
                 wanted,
@@ -159,12 +164,13 @@ class Meetings:
                 response=response,
                 ical_uid=event.ical_uid,
             )
-            self._copies[event.ical_uid][box.account.id] = made.item_id
-            return
+            self._copies[event.ical_uid][box.account.id] = copy.item_id
         if copy.response == response and not box.account.is_room:
             wanted = replace(wanted, show_as=copy.content.show_as)
-        if wanted != copy.content or copy.response != response:
+        known = (copy.content, copy.exceptions, copy.cancelled, copy.response)
+        if known != (wanted, special, event.cancelled, response):
             copy.response, copy.responded_at = response, one.answered_at
+            copy.exceptions, copy.cancelled = special, event.cancelled
             self._state.update(box, copy, wanted, at)
 
     def _call_off(self, account_id: str, item_id: str, at: datetime) -> None:
@@ -186,6 +192,8 @@ class Meetings:
         body = read_parameters("answer", read_object(context.request), _MEMBERS) if context.request.body else {}
         read_string("comment", body.get("comment", ""))
         sends = read_flag("sendResponse", body.get("sendResponse", True))
+        if copy.master is not None:
+            raise not_modelled("the answer to one occurrence")
         if copy.organizer is None:
             raise invalid_request(
                 "Your request can't be completed. "
@@ -220,6 +228,15 @@ class Meetings:
             for one in original.content.attendees
         )
         self._state.update(box, original, replace(original.content, attendees=answered), at)
+
+
+def _specials_of(invitation: _Invitation) -> Mapping[date, Differences]:
+    """What of the exceptions of a series concerns a copy of it."""
+    told = _TIMES if invitation.box.account.is_room else _TOLD
+    return {
+        day: MappingProxyType({name: value for name, value in special.items() if name in told})
+        for day, special in invitation.event.exceptions.items()
+    }
 
 
 def _copy_of(invitation: _Invitation, shown_as: str) -> Content:

@@ -81,10 +81,11 @@ def within_policy(directory: Directory, route: Route) -> Route:
 
     @wraps(route.handler)
     async def checked(context: Context, **values: str) -> Response:
-        application, account = directory.applications.get(context.caller.client_id), directory.find(values["user"])
-        scope = application.mailboxes if application is not None else None
-        if scope is not None and account is not None and account.address not in scope:
-            raise policy_denied()
+        application = directory.applications.get(context.caller.client_id)
+        if application is not None and (scope := application.mailboxes) is not None:
+            account = directory.find(values["user"])
+            if account is not None and account.address not in scope:
+                raise policy_denied()
         return await route.handler(context, **values)
 
     return replace(route, handler=checked)

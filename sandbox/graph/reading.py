@@ -179,6 +179,8 @@ EVENT_FIELDS = Fields(
         "icaluid": Field(Kind.EXACT, lambda event: event.ical_uid),
         "isallday": Field(Kind.FLAG, lambda event: event.content.is_all_day),
         "iscancelled": Field(Kind.FLAG, lambda event: event.content.is_cancelled),
+        "isorganizer": Field(Kind.FLAG, lambda event: event.organizer is None),
+        "isonlinemeeting": Field(Kind.FLAG, lambda event: event.content.is_online),
         "isreminderon": Field(Kind.FLAG, lambda event: event.content.is_reminder_on),
         "reminderminutesbeforestart": Field(Kind.NUMBER, lambda event: event.content.reminder_minutes),
     },

@@ -169,8 +169,6 @@ def _checked(content: Content, *, is_new_series: bool) -> Content:
             raise failed_validation()
     if (recurrence := content.recurrence) is None:
         return content
-    if content.attendees:
-        raise not_modelled("attendees of a series")
     recurrence = replace(recurrence, zone=recurrence.zone or start.zone)
     if content.is_all_day and recurrence.zone != start.zone:
         raise not_modelled("an all-day series with a zone other than that of its start")

@@ -9,7 +9,7 @@ import pytest
 from sandbox.cloud import Cloud
 from sandbox.http import Json, Response
 from tests.sandbox.apps import ALICE, BOB, BOOKING, ROOM, App, code, times
-from tests.sandbox.test_graph_series import FOUR_MONDAYS
+from tests.sandbox.test_graph_series import MARCH, MONDAYS, a_series, days, every
 
 STRANGER = "office@fabrikam.test"
 
@@ -181,7 +181,6 @@ class TestRooms:
         pytest.param(
             {"attendees": [{"emailAddress": {"address": BOB}, "status": {"response": "accepted"}}]}, 501, id="an answer"
         ),
-        pytest.param({"attendees": invited(BOB), "recurrence": FOUR_MONDAYS}, 501, id="a series"),
     ],
 )
 async def test_what_is_refused(app: App, changes: dict[str, Json], status: int) -> None:
@@ -204,6 +203,46 @@ async def test_what_organizers_and_guests_cannot_do(app: App) -> None:
         "ErrorInvalidRequest",
     )
     assert code(await respond(app, BOB, "forward")) == (501, "NotImplemented")
+
+
+class TestSeries:
+    async def view(self, app: App, user: str) -> list[Json]:
+        return await app.list(f"/users/{user}/calendarView", orderby="start/dateTime", **MARCH)
+
+    async def test_it_comes_as_a_series_with_its_exceptions(self, app: App) -> None:
+        await a_series(app, attendees=invited(BOB, ROOM))
+        first, second, third, _ = await self.view(app, ALICE)
+        hours = times("2026-03-10T14:00:00", "2026-03-10T15:00:00")
+        moved = await app.call("PATCH", f"/users/{ALICE}/events/{second['id']}", {"subject": "Special", **hours})
+        assert moved.status == 200
+        assert (await app.call("DELETE", f"/users/{ALICE}/events/{third['id']}")).status == 204
+        for user, subjects in ((BOB, ["Standup", "Special", "Standup"]), (ROOM, ["Alice Adams"] * 3)):
+            shown = await self.view(app, user)
+            assert days(shown) == ["2026-03-02", "2026-03-10", "2026-03-23"]
+            assert [event["subject"] for event in shown] == subjects
+        assert (await only(app, BOB))["type"] == "seriesMaster"
+        assert (await self.view(app, BOB))[0]["iCalUId"] == first["iCalUId"]
+
+    async def test_a_room_takes_all_of_it_or_nothing(self, app: App) -> None:
+        await app.create(BOB, attendees=invited(ROOM), **times("2026-03-16T08:30:00", "2026-03-16T09:30:00"))
+        await a_series(app, attendees=invited(ROOM))
+        assert await answers(app) == ["declined"]
+        later = times("2026-03-02T12:00:00", "2026-03-02T13:00:00", "W. Europe Standard Time")
+        await change(app, ALICE, **later)
+        assert await answers(app) == ["accepted"]
+        assert len(await self.view(app, ROOM)) == 5
+
+    async def test_a_room_is_not_booked_for_ever(self, app: App) -> None:
+        await a_series(app, every(MONDAYS), attendees=invited(ROOM))
+        assert await answers(app) == ["declined"]
+
+    async def test_one_occurrence_is_not_answered_or_invited_to(self, app: App) -> None:
+        await a_series(app, attendees=invited(BOB))
+        mine, his = (await self.view(app, ALICE))[1], (await self.view(app, BOB))[1]
+        answer = await app.call("POST", f"/users/{BOB}/events/{his['id']}/accept", {})
+        assert code(answer) == (501, "NotImplemented")
+        alone = await app.call("PATCH", f"/users/{ALICE}/events/{mine['id']}", {"attendees": invited(STRANGER)})
+        assert code(alone) == (501, "NotImplemented")
 
 
 class TestOnline:

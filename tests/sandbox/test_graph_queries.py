@@ -57,6 +57,7 @@ async def follow(app: App, answer: Response) -> Response:
         ("showAs eq 'free' or categories/any(c:c eq 'red')", "256"),
         ("isAllDay eq false and reminderMinutesBeforeStart ge 15", "23456"),
         ("isAllDay", ""),
+        ("isOrganizer eq true and isOnlineMeeting eq false and type eq 'singleInstance'", "23456"),
         ("subject eq null", ""),
         (f"singleValueExtendedProperties/Any(ep: ep/id eq '{BOOKING}' and ep/value eq 'b-3')", "3"),
         (f"singleValueExtendedProperties/any(ep:ep/id eq '{BOOKING}' and startswith(ep/value,'B-'))", "23456"),
