@@ -24,8 +24,7 @@ async def tell(up: Up, write: Callable[[str], None]) -> dict[str, Json]:
             write(f"{step.name:>13}  Dynamics: {step.in_dynamics:<72}  ")
             result, seen = await story.play(step)
             played.append(result)
-            shown = f"Outlook after {result.ms:>4} ms: {seen}" if result.ok else f"NOT in Outlook after {result.ms} ms"
-            write(f"{shown}\n")
+            write(f"{'Outlook' if result.ok else 'FAILED'} after {result.ms:>4} ms: {seen}\n")
             if not result.ok:
                 break
     counts = up.simulators.cloud.recorder.counts(app=up.app.client_id, after=last)

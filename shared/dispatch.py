@@ -8,7 +8,8 @@ decide what leaves together and when (pure), its `Form` writes and reads envelop
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -26,7 +27,9 @@ _FOR_EACH = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTP
 """Refusals of an envelope that hold for each request in it; so do all from 500 up."""
 
 GATHER = timedelta(seconds=0.5)
-"""The longest wait for others behind a request that is under way: one that takes longer holds nobody up."""
+"""The longest wait for others: a request under way that takes longer holds nobody up."""
+CROWD = timedelta(seconds=3)
+"""How long after several have left together others gather behind them."""
 
 type Outcome = HttpResponse | BookingSyncError | None
 """What became of an operation; `None`: nothing can have happened, and it has to be asked once more, alone."""
@@ -55,9 +58,52 @@ class Load:
     kind: str
     operations: tuple[Operation, ...]
 
-    def is_ready(self, most: int, now: datetime) -> bool:
-        """Whether there is nothing to be gained by waiting: it is full, or has waited long enough."""
-        return len(self.operations) >= most or now - self.operations[0].issued_at >= GATHER
+
+class Gathering:
+    """Whether a load should leave now or wait for company of its kind.
+
+    A lone operation waits for nothing. Behind a load that is under way others are gathered, not for long. And where
+    several have left together, more are expected for some seconds: posts and notifications come a few at a time, and
+    would leave in dribs and drabs when the service answers before the next few have come.
+    """
+
+    def __init__(self, *, moment: timedelta = timedelta(), hurried: Collection[str] = ()) -> None:
+        """Nothing is under way. A load counts as under way for a `moment` at least, however soon it is answered.
+
+        The kinds that are `hurried` gather only behind what really is under way.
+        """
+        self.under_way: Counter[str] = Counter()
+        """How many loads of each kind."""
+        self._moment = moment
+        self._hurried = hurried
+        self._last: dict[str, tuple[datetime, str]] = {}
+        """Until when others are expected behind a kind's last load, and the lane of who was alone in it."""
+
+    def is_ready(self, load: Load, most: int, now: datetime) -> bool:
+        """Whether there is nothing to be gained by waiting: nobody comes, it is full, or has waited long enough.
+
+        Who was alone in the last load and comes again is no sign of others.
+        """
+        until, lane = self._last.get(load.kind, (now, ""))
+        has_company = now < until and any(operation.request.lane != lane for operation in load.operations)
+        return (
+            not (has_company or self.under_way[load.kind])
+            or len(load.operations) >= most
+            or now - load.operations[0].issued_at >= GATHER
+        )
+
+    def leaves(self, load: Load, now: datetime) -> None:
+        """It is under way from now on."""
+        self.under_way[load.kind] += 1
+        if load.kind not in self._hurried:
+            is_lone = len(load.operations) == 1
+            until = now + (self._moment if is_lone else CROWD)
+            before, _ = self._last.get(load.kind, (until, ""))
+            self._last[load.kind] = max(until, before), load.operations[0].request.lane if is_lone else ""
+
+    def is_back(self, load: Load) -> None:
+        """It is not under way any more."""
+        self.under_way[load.kind] -= 1
 
 
 class Lanes(Protocol):

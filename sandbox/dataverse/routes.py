@@ -159,6 +159,7 @@ class Dataverse:
         place = self._place(visit, segments)
         call.tags["table"] = place.table.name
         if method == "GET" and wants_changes(visit):
+            call.tags["delta"] = "changes"
             return self._changes.answer(visit, place, call)
         if method == "GET":
             return self._reads.answer(visit, place)

@@ -8,13 +8,12 @@ app's, whatever it asks for.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
-from shared.dispatch import Load, Operation, Outcome
+from shared.dispatch import Gathering, Load, Operation, Outcome
 from shared.gate import Gate
 from shared.http import HttpResponse
 
@@ -22,6 +21,8 @@ AT_ONCE = 4
 """How many requests may be under way until Dataverse names another number (`x-ms-dop-hint`)."""
 MOST_AT_ONCE = 52
 """The limit of concurrent requests of one user (Microsoft docs, "Service protection API limits")."""
+MOMENT = timedelta(seconds=0.15)
+"""How long others gather behind a lone one, which is answered within some hundredths of a second."""
 
 
 class Kind(StrEnum):
@@ -43,7 +44,7 @@ class Rows:
         """Nothing waits."""
         self._waiting: dict[Operation, None] = {}
         self._gate = Gate(AT_ONCE, AT_ONCE)
-        self._under_way: Counter[str] = Counter()
+        self._gathering = Gathering(moment=MOMENT)
 
     def add(self, operation: Operation) -> None:
         """It waits from now on."""
@@ -65,7 +66,7 @@ class Rows:
         load = min(loads, key=lambda one: one.operations[0].number, default=None)
         if load is not None:
             self._gate.used += 1
-            self._under_way[load.kind] += 1
+            self._gathering.leaves(load, now)
             for operation in load.operations:
                 del self._waiting[operation]
         return load
@@ -73,14 +74,12 @@ class Rows:
     def _gathered(self, kind: Kind, now: datetime) -> Load | None:
         those = (operation for operation in self._waiting if _kind(operation) is kind)
         load = Load(kind, tuple(islice(those, MOST[kind])))
-        if not load.operations or (self._under_way[kind] and not load.is_ready(MOST[kind], now)):
-            return None
-        return load
+        return load if load.operations and self._gathering.is_ready(load, MOST[kind], now) else None
 
     def back(self, load: Load, outcomes: Mapping[Operation, Outcome], now: datetime) -> None:
         """The load is not under way any more, and its answers tell how much Dataverse bears."""
         self._gate.used -= 1
-        self._under_way[load.kind] -= 1
+        self._gathering.is_back(load)
         answers = [outcome for outcome in outcomes.values() if isinstance(outcome, HttpResponse)]
         hint = answers[0].headers.get("x-ms-dop-hint", "") if answers else ""
         if hint.isdecimal():

@@ -13,13 +13,13 @@ others behind the one that is, not for long. There are four kinds of loads:
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain, count, islice, zip_longest
 
-from shared.dispatch import Load, Operation, Outcome
+from shared.dispatch import Gathering, Load, Operation, Outcome
 from shared.gate import Gate
 from shared.http import HttpResponse
 
@@ -74,7 +74,7 @@ class Mailboxes:
     def __init__(self, most: int) -> None:
         """Never let more than `most` requests be under way."""
         self._most = most
-        self._under_way: Counter[str] = Counter()
+        self._gathering = Gathering(hurried={Kind.QUICK})
         self._mailboxes: dict[str, _Mailbox] = {}
         self._waiting: dict[Operation, _Mailbox] = {}
         self._turns = count()
@@ -96,7 +96,7 @@ class Mailboxes:
 
     def take(self, now: datetime) -> Load | None:
         """What leaves now: first what somebody waits for, then the mailbox whose turn it is, and others with it."""
-        if self._under_way.total() >= self._most:
+        if self._gathering.under_way.total() >= self._most:
             return None
         due = self._due(now)
         crowded = {mailbox: many for mailbox, those in due.items() if (many := mailbox.dedicated(those, now))}
@@ -110,7 +110,7 @@ class Mailboxes:
         ]
         load = min((load for load in loads if load is not None), key=self._precedence, default=None)
         if load is not None:
-            self._under_way[load.kind] += 1
+            self._gathering.leaves(load, now)
             for operation in load.operations:
                 mailbox = self._waiting.pop(operation)
                 mailbox.gate.used += 1
@@ -129,7 +129,7 @@ class Mailboxes:
         """One operation of each mailbox in turn, then a second and a third; unless it is better to wait for more."""
         rounds = zip_longest(*(mailbox.offer(kind, those, now) for mailbox, those in due.items()))
         load = _load(kind, islice(filter(None, chain.from_iterable(rounds)), most))
-        return load if load is not None and (not self._under_way[kind] or load.is_ready(most, now)) else None
+        return load if load is not None and self._gathering.is_ready(load, most, now) else None
 
     def _precedence(self, load: Load) -> tuple[bool, int]:
         turn = min(self._waiting[operation].turn for operation in load.operations)
@@ -137,7 +137,7 @@ class Mailboxes:
 
     def back(self, load: Load, outcomes: Mapping[Operation, Outcome], now: datetime) -> None:
         """The load is not under way any more; every mailbox in it has told how much it bears."""
-        self._under_way[load.kind] -= 1
+        self._gathering.is_back(load)
         answers: dict[str, list[HttpResponse]] = defaultdict(list)
         for operation in load.operations:
             lane, outcome = operation.request.lane, outcomes.get(operation)

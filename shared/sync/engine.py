@@ -59,7 +59,7 @@ SLICE = timedelta(seconds=30)
 """How long one drain works before it wakes itself again."""
 PAGE = 256
 """How many marks a drain looks at together."""
-PARALLEL = 32
+PARALLEL = 64
 """How many bookings of a shard are reconciled at once; the clients know what the services allow."""
 CERTAINTY = timedelta(seconds=60)
 """How long after our last write a missing event is not yet believed to be missing (R3)."""

@@ -74,6 +74,27 @@ def test_r13_a_backlog_of_100_over_20_mailboxes(change: Change, logical: int, ht
     told(story)
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.01, 0.03, 0.06])
+def test_r13_100_that_come_one_after_the_other_while_the_app_works(pause: float) -> None:
+    async def story(now: World, planner: Planner) -> None:
+        persons = people(now, 20)
+        await known(now, planner, persons)
+        now.cloud.settings.change({"graph.latency": "realistic", "dataverse.latency": {"read": 0.05, "write": 0}})
+        now.cloud.recorder.clear()
+        for number in range(100):
+            await planner.book(persons[number % 20], name=f"{number}")
+            await now.clock.sleep(pause)
+        await now.settle()
+        assert len(events(now)) == 100
+        (graph_http, graph), (dataverse_http, _) = spent(now, "graph"), spent(now, "dataverse")
+        assert graph == 100
+        assert graph_http <= 15
+        assert dataverse_http <= 10
+        assert refused(now) == 0
+
+    told(story)
+
+
 def test_r13_500_bookings_of_one_mailbox_are_written_as_fast_as_it_can_be() -> None:
     """Twelve a second, which is what four at once make of the service's time for a write."""
 

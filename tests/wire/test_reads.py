@@ -16,9 +16,9 @@ import pytest
 from sandbox.clock import Clock
 from shared.dataverse.bookings import DataverseBookings
 from shared.dataverse.envelopes import Envelopes
-from shared.dataverse.lanes import Rows
+from shared.dataverse.lanes import MOMENT, Rows
 from shared.dataverse.organization import Organization
-from shared.dispatch import Dispatcher
+from shared.dispatch import CROWD, GATHER, TICK, Dispatcher
 from shared.errors import OutcomeUnknownError, RefusedError, ThrottledError, UnavailableError
 from shared.http import Caller, HttpRequest, HttpResponse
 from shared.sync.model import Booking, BookingId
@@ -114,7 +114,82 @@ def test_many_are_asked_for_by_lists_that_fit_an_address() -> None:
         assert [len(asked) for asked in dataverse.lists] == [50, 50, 50, 50, 50, 6]
         assert dataverse.alone == []
         assert dataverse.longest < 5000
-        assert asyncio.get_running_loop().time() < 3.1 * READ
+        assert asyncio.get_running_loop().time() < GATHER.total_seconds() + 3.1 * READ
+
+    run(story())
+
+
+def test_r13_what_trickles_in_is_gathered_and_nobody_waits_long() -> None:
+    """A hundred that come a few at a time, as posts do, although a list is answered before the next few have come."""
+
+    async def story() -> None:
+        dataverse = Dataverse(*ids(100))
+        bookings, loop, waits = reader(dataverse), asyncio.get_running_loop(), list[float]()
+
+        async def one(booking: BookingId, at: float) -> None:
+            await asyncio.sleep(at)
+            began = loop.time()
+            found = await bookings.get_booking(booking)
+            assert found is not None
+            assert found.id == booking
+            waits.append(loop.time() - began)
+
+        chance = Random(1)
+        await asyncio.gather(*(one(booking, chance.uniform(0, 3)) for booking in ids(100)))
+        assert len(dataverse.alone) + len(dataverse.lists) <= 10
+        assert max(waits) <= GATHER.total_seconds() + TICK + 2 * READ
+
+    run(story())
+
+
+def test_one_after_the_other_nobody_waits() -> None:
+    async def story() -> None:
+        dataverse = Dataverse(*ids(20))
+        bookings, loop = reader(dataverse), asyncio.get_running_loop()
+        for booking in ids(20):
+            began = loop.time()
+            assert names(await read(bookings, booking)) == [booking]
+            assert loop.time() - began == pytest.approx(READ)
+            await asyncio.sleep(MOMENT.total_seconds())
+
+    run(story())
+
+
+def test_who_reads_again_at_once_waits_for_nothing() -> None:
+    async def story() -> None:
+        dataverse = Dataverse(*ids(2))
+        bookings, loop = reader(dataverse), asyncio.get_running_loop()
+        for _ in range(3):
+            await read(bookings, ids(1)[0])
+        assert loop.time() == pytest.approx(3 * READ)
+
+    run(story())
+
+
+def test_r13_singles_close_upon_each_other_are_taken_for_a_crowd() -> None:
+    async def story() -> None:
+        dataverse = Dataverse(*ids(40))
+        bookings = reader(dataverse)
+
+        async def one(number: int) -> None:
+            await asyncio.sleep(number * READ * 1.2)
+            await read(bookings, ids(40)[number])
+
+        await asyncio.gather(*map(one, range(40)))
+        assert len(dataverse.alone) + len(dataverse.lists) <= 40 * READ * 1.2 / GATHER.total_seconds() + 3
+
+    run(story())
+
+
+def test_after_a_crowd_a_lone_one_waits_for_nothing() -> None:
+    async def story() -> None:
+        dataverse = Dataverse(*ids(20))
+        bookings, loop = reader(dataverse), asyncio.get_running_loop()
+        await read(bookings, *ids(20))
+        await asyncio.sleep(CROWD.total_seconds())
+        began = loop.time()
+        await read(bookings, ids(1)[0])
+        assert loop.time() - began == pytest.approx(READ)
 
     run(story())
 

@@ -25,7 +25,7 @@ from shared.dataverse.bookings import DataverseBookings
 from shared.dataverse.envelopes import Envelopes
 from shared.dataverse.lanes import Rows
 from shared.dataverse.organization import Organization
-from shared.dispatch import Dispatcher
+from shared.dispatch import CROWD, Dispatcher
 from shared.errors import (
     BookingSyncError,
     DeniedError,
@@ -196,6 +196,7 @@ def test_reads_do_not_wait_for_writes() -> None:
     async def story() -> None:
         desk = Desk(settings={"dataverse.latency": {"read": 0.05, "write": 2}})
         bookings = await desk.book(10)
+        await asyncio.sleep(CROWD.total_seconds())
         writing = asyncio.create_task(desk.move(*bookings[:9]))
         await asyncio.sleep(0.1)
         began = asyncio.get_running_loop().time()
