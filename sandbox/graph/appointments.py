@@ -106,14 +106,18 @@ def read_appointment(
     business: Business, body: Mapping[str, Json], before: Appointment | None, new_id: str, at: datetime
 ) -> Appointment:
     """The appointment that a POST asks for, or what becomes of `before` by a PATCH. Raises `GraphError`."""
-    given = {name: value for name, value in body.items() if "@" not in name and value is not None}
+    written = {name: value for name, value in body.items() if "@" not in name}
+    given = {name: value for name, value in written.items() if value is not None}
     details: Details = dict(before.details) if before is not None else {}
-    for name, value in given.items():
+    for name, value in written.items():
         if name in _DETAILS:
-            details[name] = _DETAILS[name](name, value)
-        elif name in _READ_ONLY:
+            details.pop(name, None)
+            details |= {name: _DETAILS[name](name, value)} if value is not None else {}
+        elif value is None and name in _OWN and before is not None:
+            raise not_modelled(f"taking '{name}' from an appointment")
+        elif value is not None and name in _READ_ONLY:
             raise not_modelled(f"the read-only property '{name}' of an appointment in a body")
-        elif name not in _OWN and name != _COUNTED:
+        elif name not in {*_OWN, *_READ_ONLY, _COUNTED}:
             raise unknown_property(name, TYPE)
     service = _service(business, given, before)
     staff = _staff(business, given, before)

@@ -159,7 +159,7 @@ class Bookings:
         return _many(context, found, "appointments", _listed(found.appointments.values()))
 
     async def _view(self, context: Context, business: str) -> Response:
-        found = self._business(business)
+        found = self._business(context, business)
         options = read_options(context.request, frozenset(), others=frozenset({"start", "end"}))
         bounds = []
         for name in ("start", "end"):
@@ -229,11 +229,11 @@ class Bookings:
 
     def _begin(self, context: Context, business: str) -> Business:
         read_options(context.request, frozenset())
+        return self._business(context, business)
+
+    def _business(self, context: Context, business: str) -> Business:
         if context.wishes.zone != "UTC":
             raise not_modelled("another time zone than UTC in Bookings")
-        return self._business(business)
-
-    def _business(self, business: str) -> Business:
         found = self.businesses.get(business.lower())
         if found is None:
             raise resource_not_found(f"business '{business}'")

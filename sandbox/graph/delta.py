@@ -175,7 +175,7 @@ class Delta:
             done = replace(position, full=False, resumes=False, issued=context.at, seen=position.start, told=0)
             body["@odata.deltaLink"] = _link(context.request, DELTA_TOKEN, done.token)
         else:
-            seen, told = _reached(position, page, rows[len(page)][0])
+            seen, told = _reached(position, page, rows[len(page) :])
             left = replace(position, resumes=True, issued=context.at, seen=seen, told=told)
             body["@odata.nextLink"] = _link(context.request, SKIP_TOKEN, left.token)
         applied = ", ".join(filter(None, (TRACKED, context.wishes.applied)))
@@ -257,10 +257,11 @@ class Delta:
                 yield change.number, [(one, False) for one in there] or [(event, True)]
 
 
-def _reached(position: Position, page: list[tuple[int, Row]], following: int) -> tuple[int, int]:
-    """The last entry that a client knows after a page, and how much it knows of the next one, numbered `following`."""
+def _reached(position: Position, page: list[tuple[int, Row]], left: list[tuple[int, Row]]) -> tuple[int, int]:
+    """The last entry that a client knows after a page, and how much it knows of the next one in what is `left`."""
     if not page:
         return position.seen, position.told
+    following = left[0][0]
     if page[-1][0] != following:
         return page[-1][0], 0
     before = position.told if following == position.seen + 1 else 0

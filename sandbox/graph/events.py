@@ -138,9 +138,16 @@ def occurrences(master: Event, begin: datetime, end: datetime) -> list[Event]:
     if recurrence is None:
         return []
     margin = content.end.at - content.start.at + timedelta(days=2)  # zones and summer time
-    nearby = recurrence.days((begin - margin).date(), (end + margin).date())
+    nearby = recurrence.days(_day(begin, -margin), _day(end, margin))
     days = sorted({*nearby, *master.exceptions} - master.cancelled)
     return [one for one in (_occurrence(master, day) for day in days) if lies_in(one.content, begin, end)]
+
+
+def _day(at: datetime, shift: timedelta) -> date:
+    try:
+        return (at + shift).date()
+    except OverflowError:  # at either end of time
+        return at.date()
 
 
 def occurrence(master: Event, day: date) -> Event | None:
@@ -221,8 +228,7 @@ def goes_beyond(event: Event, at: datetime) -> bool:
         return event.content.end.at > at
     if recurrence.range == "noEnd":
         return True
-    last = recurrence.days(recurrence.first, recurrence.last or date.max)[-1]
-    return _regular(event, last).end.at > at
+    return any(_regular(event, day).end.at > at for day in recurrence.all_days())
 
 
 def is_last_of_series(one: Event) -> bool:
@@ -230,8 +236,7 @@ def is_last_of_series(one: Event) -> bool:
     master = one.master
     if master is None or (recurrence := master.content.recurrence) is None or recurrence.range == "noEnd":
         return False
-    last = recurrence.last or date.max
-    return not set(recurrence.days(recurrence.first, last)) - master.cancelled - {one.day}
+    return all(day in master.cancelled or day == one.day for day in recurrence.all_days())
 
 
 def _suffix(day: date) -> str:

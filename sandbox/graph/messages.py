@@ -195,7 +195,9 @@ class Messages:
             subject=read_string("subject", message.get("subject", "")),
             body=read_body("body", message["body"]) if "body" in message else Body(),
             importance=read_choice("importance", message.get("importance", "normal"), ("low", "normal", "high")),
-            categories=tuple(read_string("categories", one) for one in message.get("categories", [])),
+            categories=tuple(
+                read_string("categories", one) for one in read_list("categories", message.get("categories", []))
+            ),
             conversation_id=self._state.new_item_id("AAQkA"),
             internet_id=f"<{self._cloud.new_id()}@{sender[1].partition('@')[2]}>",
             sent_at=context.at,

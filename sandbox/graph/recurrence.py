@@ -9,7 +9,7 @@ what contradicts itself is unverified; a first day that the pattern does not hav
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import lru_cache
@@ -36,6 +36,8 @@ DAYS = {
     "saturday": SA,
 }
 FREQUENCIES = {"daily": DAILY, "weekly": WEEKLY, "Monthly": MONTHLY, "Yearly": YEARLY}
+MOST_OCCURRENCES = 999
+"""What people can ask for in Outlook; whether the service takes more is unverified."""
 LONGEST_MONTH, SHORTEST_MONTH, MONTHS = 31, 28, 12
 NO_DATE = "0001-01-01"
 _PATTERN = frozenset({"type", "interval", "month", "dayOfMonth", "daysOfWeek", "firstDayOfWeek", "index"})
@@ -67,6 +69,10 @@ class Recurrence:
         """The days from `begin` to `end`, both included."""
         found = _rule(self).between(_midnight(begin), _midnight(end), inc=True)
         return [at.date() for at in found]
+
+    def all_days(self) -> Iterator[date]:
+        """All days, one after the other; without an end there are very many."""
+        return (at.date() for at in _rule(self))
 
     def days_before(self, day: date) -> list[date]:
         """The days before `day`, the nearest first."""
@@ -160,6 +166,8 @@ def _check(recurrence: Recurrence) -> None:
     )
     if lacks:
         raise failed_validation()
+    if recurrence.count > MOST_OCCURRENCES:
+        raise not_modelled(f"more than {MOST_OCCURRENCES} occurrences")
     if not recurrence.falls_on(recurrence.first):
         raise not_modelled("a recurrence whose range/startDate is not a day of its pattern")
 

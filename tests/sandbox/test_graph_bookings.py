@@ -143,6 +143,19 @@ class TestAppointments:
         )
         assert read["lastUpdatedDateTime"] > made["lastUpdatedDateTime"]
 
+    async def test_null_takes_a_property_away(self, app: App) -> None:
+        path = f"{APPOINTMENTS}/{(await book(app, customerName='Proseware', anonymousJoinWebUrl=None))['id']}"
+        assert (await app.call("PATCH", path, {"customerName": None})).status == 204
+        assert (await app.get(path)).json()["customerName"] is None
+        assert code(await app.call("PATCH", path, {"serviceId": None})) == (501, "NotImplemented")
+
+    async def test_times_are_shown_in_utc_only(self, app: App) -> None:
+        await book(app)
+        berlin = {"Prefer": 'outlook.timezone="W. Europe Standard Time"'}
+        view = f"{ROOT}/{SHOP}/calendarView?start=2026-03-02&end=2026-03-03"
+        for path in (APPOINTMENTS, view):
+            assert code(await app.get(path, headers=berlin)) == (501, "NotImplemented")
+
     @pytest.mark.parametrize("how", ["delete", "cancel"])
     async def test_what_is_called_off_is_gone_everywhere(self, app: App, how: str) -> None:
         path = f"{APPOINTMENTS}/{(await book(app))['id']}"

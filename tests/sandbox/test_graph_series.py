@@ -156,6 +156,7 @@ async def test_days_of_patterns(app: App, pattern: Json, first: str, count: int,
             "TimeZoneNotSupportedException",
             id="zone",
         ),
+        pytest.param(every(MONDAYS, numberOfOccurrences=1000), 501, "NotImplemented", id="very many"),
         pytest.param(
             every({"type": "weekly", "daysOfWeek": ["tuesday"]}), 501, "NotImplemented", id="begins off its pattern"
         ),
@@ -209,6 +210,13 @@ async def test_occurrences_have_ids_in_both_forms(app: App) -> None:
     for found in (plain, fixed):
         read = await app.get(f"{EVENTS}/{found[0]['id']}", headers=IMMUTABLE)
         assert (read.json()["id"], read.json()["seriesMasterId"]) == (fixed[0]["id"], fixed[0]["seriesMasterId"])
+
+
+async def test_windows_reach_to_both_ends_of_time(app: App) -> None:
+    await a_series(app)
+    for begin, end in (("0001-01-01", "0002-01-01"), ("9999-12-30", "9999-12-31")):
+        window: dict[str, Json] = {"startDateTime": begin, "endDateTime": end}
+        assert await app.list(VIEW, **window) == []
 
 
 async def test_a_window_shows_what_overlaps_it_in_pages(app: App) -> None:
@@ -382,6 +390,12 @@ class TestChangeTracking:
         assert set(bare) == {"@odata.type", "@odata.etag", "id", "seriesMasterId", "type", "start", "end"}
         assert bare["seriesMasterId"] == master["id"]
         assert {found[0]["id"], found[-1]["id"]} == {before["id"], after["id"]}
+
+    async def test_a_round_may_begin_with_an_empty_page(self, app: App, cloud: Cloud) -> None:
+        cloud.settings.change({"graph.delta_empty_page": True})
+        assert (await self.rows(app, **MARCH))[0] == []
+        await a_series(app)
+        assert len((await self.rows(app, **MARCH))[0]) == 5
 
     async def test_a_changed_occurrence_brings_its_series_again(self, app: App) -> None:
         master = await a_series(app)
