@@ -80,7 +80,10 @@ class Up:
             await self.start_functions_host()
             self.endpoints = {**self.simulators.endpoints, "functions": self.functions.url}
             await self.install()
-            self.simulators.page.commands["Ask Dynamics"] = lambda: self.functions.run_function("pull_dataverse")
+            self.simulators.page.commands |= {
+                "Ask Dynamics": lambda: self.functions.run_function("pull_dataverse"),
+                "Ask Outlook": lambda: self.functions.run_function("recover_calendars"),
+            }
             await self._get_ready()
             self._stack = stack.pop_all()
         return self

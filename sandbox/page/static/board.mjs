@@ -146,8 +146,8 @@ export class BoardView {
     if (element.classList.contains("healed")) classes.push("healed");
     const name = classes.join(" ");
     if (element.className !== name) element.className = name;
-    set(element, "aria-label", this.#spoken(side, one, row));
     if (side === "ghost") { set(element, "aria-hidden", "true"); return; }
+    set(element, "aria-label", this.#spoken(side, one, row));
     const text = isInside ? this.#inside(side, one, (right - left) * this.width < WIDE) : "";
     if (element.firstChild.textContent !== text) element.firstChild.textContent = text;
   }

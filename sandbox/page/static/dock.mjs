@@ -5,7 +5,7 @@ import { clockExact } from "./time.mjs";
 
 const MOST = 250;
 const APP = "Booking Sync";
-const WHO = { "Booking Sync": "app", "Booking Sync Identity": "app", Planner: "people" };
+const WHO = { "Booking Sync": "app", "Booking Sync Identity": "app", Planner: "people", Dynamics: "dynamics", Outlook: "outlook" };
 
 export class Dock {
   constructor(state) {
@@ -64,9 +64,9 @@ export class Dock {
     const status = !call.answered ? "…" : call.status || "lost";
     const isBad = call.answered && (!call.status || call.status >= 400);
     const path = call.envelope ? `${call.path} with ${parts}` : call.path;
-    return make("li", { className: `${WHO[call.who] ?? "service"}${call.batch ? " part" : ""}${isBad ? " bad" : ""}` },
+    return make("li", { className: `${WHO[call.who] ?? ""}${call.batch ? " part" : ""}${isBad ? " bad" : ""}` },
       make("time", {}, call.batch ? "" : clockExact(Date.parse(call.at))),
-      make("span", { className: "who", title: `${call.who} → ${call.whom}` }, call.batch ? "" : `${call.who === APP ? "App" : call.who || "–"} → ${call.whom === APP ? "App" : call.whom}`),
+      make("span", { className: "who", title: `${call.who} → ${call.whom}` }, call.batch ? "" : `${call.who === APP ? "App" : call.who === "Planner" ? "People" : call.who || "–"} → ${call.whom === APP ? "App" : call.whom}`),
       make("b", {}, call.method),
       make("span", { className: "path", title: path }, path),
       make("em", {}, call.note),
