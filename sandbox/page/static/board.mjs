@@ -1,7 +1,7 @@
 // The board as elements: days, names, strips, bars and their labels.
 
 import { Keyed, find, make, set } from "./dom.mjs";
-import { LANE, PAD, TRACK, layOut } from "./layout.mjs";
+import { CAPTION, LANE, PAD, TRACK, layOut } from "./layout.mjs";
 import { DAY, HOUR, clock, day, isWeekend, span } from "./time.mjs";
 
 const MARGIN = 300;      // pixels above and below what is seen in which rows are there, too
@@ -83,7 +83,7 @@ export class BoardView {
   #renderNames(rows) {
     const { captions } = this.layout;
     const items = [
-      ...captions.map((one) => ({ key: one.text, caption: one.text, ...one, height: 26 })),
+      ...captions.map((one) => ({ key: one.text, caption: one.text, ...one, height: CAPTION })),
       ...rows.map((row) => ({ key: row.resource.id, ...row })),
     ];
     this.names.show(items, (element, { caption, resource, top, height }) => {

@@ -14,8 +14,6 @@ export class Details {
     });
   }
 
-  get isOpen() { return !this.box.hidden; }
-
   open(one, anchor, byKey = false) {
     this.pair = pairOf(one);
     this.anchor = anchor.getBoundingClientRect();

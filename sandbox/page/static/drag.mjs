@@ -1,7 +1,7 @@
 // The mouse on the board: move, resize, reassign, draw something new.
 
 import { find } from "./dom.mjs";
-import { LANE } from "./layout.mjs";
+import { LANE, PAD } from "./layout.mjs";
 import { DAY, HOUR, MINUTE, day, dayOf, span } from "./time.mjs";
 import { pairOf } from "./board.mjs";
 
@@ -86,7 +86,7 @@ export class Mouse {
       start = Math.abs(event.clientX - x) < FAR ? start : snapped(scale.timeAt(scale.at(one.start) + shift), snap);
       end = start + (one.end - one.start);
       const over = this.view.placeAt(event.clientX, event.clientY).row;
-      if (side === "d" && over && over !== row) { row = over; top = over.top + 3; }
+      if (side === "d" && over && over !== row) { row = over; top = over.top + PAD; }
     } else if (kind === "end") {
       end = Math.max(snapped(scale.timeAt(scale.at(one.end) + shift, true), snap), start + snap);
     } else {

@@ -5,7 +5,7 @@ import { DAY, HOUR, dayOf, isWeekend } from "./time.mjs";
 export const LANE = 16;                 // pixels of one side: Dynamics above, Outlook below
 export const TRACK = 2 * LANE + 3;      // pixels of a booking with its event
 export const PAD = 3;                   // pixels around the tracks of a row
-const CAPTION = 26;
+export const CAPTION = 26;              // pixels of the line above the people, the rooms, the rest
 const WEEKEND = 0.5;                    // of the width of a working day
 const USUAL_HOURS = [8, 18];
 const LONG = 12 * HOUR;                 // what lasts longer does not widen the hours shown
