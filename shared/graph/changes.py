@@ -57,7 +57,7 @@ class GraphChanges:
 def _item(value: Mapping[str, Any]) -> Item:
     """One event; an occurrence comes with little more than its id and its etag."""
     if "@removed" in value:
-        return Item(event=EventId(value["id"]))
+        return Item(event=EventId(value["id"]), is_removed=True)
     created = value.get("createdDateTime")
     return Item(
         event=EventId(value["id"]),

@@ -354,7 +354,7 @@ class Engine:
             return await self._prove_gone(fresh)
 
     async def _prove_gone(self, seen: Snapshot) -> Snapshot:
-        """After a 404 on the linked event: believe it only after a while and a second look at a mailbox that answers.
+        """The linked event is said to be gone: believe it only after a while and a look at a mailbox that answers.
 
         The mailbox is searched by marker, which is another successful call on it, and finds an event that lives on
         under another id; an event that can be read but stands in no calendar is in Deleted Items (R3). Raises
@@ -363,16 +363,17 @@ class Engine:
         link = Facts(seen, self._policy).link
         if link is None or link.event is None:
             raise TransientError("an event disappeared that no link knows")
+        now, prefix = self._clock.now(), Marker.prefix(self._policy.organization, seen.booking_id)
+        found = tuple(await self._events.find_events(link.mailbox, prefix))
+        in_calendar = next((event for event in found if event.id == link.event), None)
+        if in_calendar is not None:
+            return replace(seen, event=replace(in_calendar, read_at=now), found=found)
         too_early = link.written_at + CERTAINTY - self._clock.now()
         if too_early > timedelta():
             raise TransientError("the event cannot be found so soon after it was written", retry_after=too_early)
-        prefix = Marker.prefix(self._policy.organization, seen.booking_id)
-        found = await self._events.find_events(link.mailbox, prefix)
-        in_calendar = next((event for event in found if event.id == link.event), None)
-        if in_calendar is None:
-            with suppress(GoneError):
-                await self._events.get_event(link.mailbox, link.event)
-        return replace(seen, event=in_calendar, event_is_gone=in_calendar is None, found=tuple(found))
+        with suppress(GoneError):
+            await self._events.get_event(link.mailbox, link.event)
+        return replace(seen, event_is_gone=True, found=found)
 
     async def _commit(
         self, shard: Shard, marks: tuple[Mark, ...], plan: Plan, effects: Effects, seen: Snapshot | None = None

@@ -339,7 +339,7 @@ class Claim:
 
 
 class Cause(StrEnum):
-    """Why a booking is looked at."""
+    """Why a booking is looked at. That a booking was `DELETED` is a proof, that an event was is only said (R3)."""
 
     CREATED = "created"
     UPDATED = "updated"

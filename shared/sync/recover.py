@@ -2,8 +2,8 @@
 
 Notifications are at most once. calendarView/delta is not: every mailbox has a *cursor*, and a round asks for everything
 since. Only events of ours are marked, and only when the link does not know their etag already: so echoes and people's
-own appointments cost nothing but the question. An item that is reported as removed may only have left the window, so it
-is marked like any other: what has become of it is found out by its id (R3).
+own appointments cost nothing but the question. An item that is reported as removed may only have left the window: its
+mark is a reason to find out, no proof (R3).
 
 A cursor holds for a window. When its time has come, or when it has expired, the calendar is read from the start; then
 events of ours that should stand in the window and were not shown are marked, too.
@@ -45,11 +45,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """An event as a page tells of it; what was removed has neither etag nor date."""
+    """An event as a page tells of it; one that was removed, perhaps only from the window, has neither etag nor date."""
 
     event: EventId
     etag: str = ""
     created_at: datetime | None = None
+    is_removed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +270,7 @@ class Recovery:
         linked = await self._store.linked_events(cursor.mailbox, window, began)
         now = self._clock.now()
         marks = [
-            _hint(booking, cursor.mailbox, Item(event=event), now, now)
+            _hint(booking, cursor.mailbox, Item(event=event, is_removed=True), now, now)
             for event, booking in linked.items()
             if event not in shown
         ]
@@ -297,7 +298,7 @@ class Recovery:
 def _hint(booking: BookingId, mailbox: MailboxId, item: Item, now: datetime, due_at: datetime) -> Mark:
     return Mark(
         booking=booking,
-        cause=Cause.EVENT_CHANGED,
+        cause=Cause.EVENT_DELETED if item.is_removed else Cause.EVENT_CHANGED,
         mailbox=mailbox,
         event=item.event,
         etag=item.etag,

@@ -53,4 +53,10 @@ def _config(lot: Random, seed: int) -> Config:
         duplicate_status=lot.choice((400, 409)),
         duplicate_named=lot.choice((True, False)),
         deleted_readable=lot.choice((True, False)),
+        winner=lot.choice(("dataverse", "outlook", "park")),
+        on_deleted=lot.choice(("cancel", "restore", "park")),
+        is_told=lot.random() < 0.7,
+        recover_seconds=lot.choice((0, 60, 300)),
+        notification_delay=lot.choice((0, 0, 0, 2, 20)),
+        notification_shuffle=lot.choice((True, False)),
     )

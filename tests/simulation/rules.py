@@ -31,14 +31,12 @@ type Shown = tuple[str, datetime, datetime, str, str]
 
 @dataclass(slots=True)
 class Item:
-    """What happened to one event. `written` is what the app's last write left, if it ever wrote."""
+    """What happened to one event."""
 
     mailbox: str
     marker: str
     is_ours: bool
     is_live: bool = True
-    written: Shown | None = None
-    last_by_app: bool = True
 
     @property
     def booking(self) -> str:
@@ -51,13 +49,16 @@ class Rules:
     """The judge of one run.
 
     `may_lose` has every booking that ever was, with the reason why an event of it may be deleted: empty while it has
-    had a place in a calendar since it was last found in order.
+    had a place in a calendar since it was last found in order. `moved` has the time to which people have moved an event
+    since then, `planned` the bookings with which anything else has happened.
     """
 
     stage: Stage
     violations: list[str] = field(default_factory=list)
     items: dict[str, Item] = field(default_factory=dict)
     may_lose: dict[str, str] = field(default_factory=dict)
+    moved: dict[str, datetime] = field(default_factory=dict)
+    planned: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Listen to every calendar and to Dataverse."""
@@ -75,12 +76,9 @@ class Rules:
             item = self.items[event.item_id] = Item(mailbox.account.id, marker, is_ours=by_app)
         elif by_app and not item.is_ours:
             self.violations.append(f"R9: the app {change.kind} an event that a person made: {event.content.subject}")
-        item.last_by_app = by_app
         if change.kind is ChangeKind.DELETED:
             item.is_live = False
             self._deleted(item, by_app=by_app)
-        elif by_app:
-            item.written = shown(event)
 
     def _deleted(self, item: Item, *, by_app: bool) -> None:
         """R3 and R10: while a booking lives where it is, none of its events goes before another one stands."""
@@ -93,6 +91,14 @@ class Rules:
         others = any(other.is_live and other.is_ours and other.booking == item.booking for other in self.items.values())
         if not (others or why):
             self.violations.append(f"R3, R10: {item.marker} was deleted and left its booking without an event")
+
+    def move(self, booking: str, start: datetime) -> None:
+        """A person has moved the event of a booking."""
+        self.moved[booking] = start
+
+    def plan(self, *bookings: str) -> None:
+        """Something else happens to bookings, or to their events."""
+        self.planned.update(bookings)
 
     def note_bookings(self) -> None:
         """Somebody may have changed something in Dataverse: see whether it takes a booking its event."""
@@ -168,6 +174,8 @@ class Rules:
             elif not why:
                 self.violations += [f"{said} (booking {booking})" for said in faults]
         self.violations += [f"R2: an event of ours for an unknown booking {booking}" for booking in events]
+        self.moved.clear()
+        self.planned.clear()
         self._check_posts()
         self._check_dead_letters()
 
@@ -189,22 +197,17 @@ class Rules:
         if len(mine) > 1:
             return f"R2: {len(mine)} events of one booking"
         if not mine:
-            if not self.is_in_window(row) or self._was_deleted_by_a_person(booking, row):
-                return ""
-            return "R1: a booking without its event"
+            return "R1: a booking without its event" if self.is_in_window(row) else ""
         [(item, event)] = mine
         if item.mailbox != self.mailbox(row):
             return "R1: an event in the wrong calendar"
         wanted, there = self.wanted(row), shown(event)
-        if there == wanted or (not item.last_by_app and item.written == wanted):
-            return ""
-        return f"R1: the event shows {differences(there, wanted)}"
-
-    def _was_deleted_by_a_person(self, booking: str, row: Row) -> bool:
-        """Whether the app had the event right and somebody deleted it in Outlook: it comes back with a visible save."""
-        mine = [item for item in self.items.values() if item.is_ours and item.booking == booking]
-        kept = [item for item in mine if item.is_live or not item.last_by_app]
-        return bool(kept) and kept[-1].mailbox == self.mailbox(row) and kept[-1].written == self.wanted(row)
+        if there != wanted:
+            return f"R1: the event shows {differences(there, wanted)}"
+        meant = self.moved.get(booking, there[1])
+        if booking not in self.planned and there[1] != meant:
+            return f"R1: people moved the event to {meant}, nobody else did anything, and it is at {there[1]}"
+        return ""
 
     def _excuse(self, booking: str, row: Row | None, mailboxes: list[str]) -> str:
         """Why the app may leave a booking as it is: what it says about it itself, or what nobody could tell it."""
@@ -224,14 +227,8 @@ class Rules:
         links = [link for link in self.stage.rows("link") if link["booking"] == booking]
         there = Counter((item.mailbox, event.item_id) for item, event in mine)
         linked = Counter((str(link["mailbox"]), str(link.get("event"))) for link in links)
-        by_persons = {
-            item_id
-            for item_id, item in self.items.items()
-            if item.is_ours and not item.is_live and not item.last_by_app
-        }
         for mailbox, event in linked - there:
-            if event not in by_persons:
-                yield f"a link to an event that is not there: {mailbox} {event}"
+            yield f"a link to an event that is not there: {mailbox} {event}"
         for _mailbox, event in there - linked:
             yield f"an event without a link: {event}"
         claim = self._claim(booking)
@@ -257,9 +254,9 @@ class Rules:
         ledger.complaints.clear()
 
     def _check_dead_letters(self) -> None:
-        """R11: once nothing fails any more, nothing is given up but what has no mailbox."""
+        """R11: once nothing fails any more, nothing is given up but what has no mailbox, or people have to decide."""
         for entry in self.stage.rows("dead"):
-            if entry["reason"] != "mailbox_gone":
+            if entry["reason"] not in ("mailbox_gone", "conflict", "unsuitable", "event_missing"):
                 self.violations.append(f"R11: given up for no good reason: {entry['reason']} {entry['detail']}")
 
 

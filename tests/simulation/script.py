@@ -18,7 +18,8 @@ class Config:
 
     `salt` decides everything that is left to chance while the script is played. `memory` is how many seconds Graph
     remembers a `transactionId` (`None` = ever). With `own_leases` every worker believes it holds each shard alone.
-    `network` and `storage` name how long calls take (`stage.LATENCIES`).
+    `network` and `storage` name how long calls take (`stage.LATENCIES`). `winner` and `on_deleted` are the policy on
+    people's edits; with `is_told` Graph notifies the app of them, every `recover_seconds` it asks by itself.
     """
 
     salt: int = 0
@@ -36,6 +37,12 @@ class Config:
     duplicate_status: int = 400
     duplicate_named: bool = True
     deleted_readable: bool = False
+    winner: str = "dataverse"
+    on_deleted: str = "cancel"
+    is_told: bool = False
+    recover_seconds: int = 0
+    notification_delay: int = 0
+    notification_shuffle: bool = False
 
     def gentler(self) -> Iterator[Config]:
         """The same with one thing as by default, for each thing that is not."""

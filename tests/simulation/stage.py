@@ -30,7 +30,7 @@ from shared.tables.leases import LEASE
 from shared.tables.tables import Delete, Insert, Operation, Put, Replace, Stored
 from tests.simulation.ledger import Ledger
 from tests.simulation.script import Config
-from tests.simulation.world import FUNCTIONS, TICK, Crash, LoginTokens, Scene
+from tests.simulation.world import DATAVERSE, FUNCTIONS, TICK, Crash, LoginTokens, Scene
 
 STORAGE = "storage"
 REPEAT = "repeat"
@@ -274,7 +274,13 @@ class Stage(Scene):
 
     def __init__(self, config: Config) -> None:
         """Build everything; nothing runs yet."""
-        settings = {"SYNC_SHARDS": str(config.shards), **({"SYNC_FILTER": FILTER} if config.is_filtered else {})}
+        settings = {
+            "SYNC_SHARDS": str(config.shards),
+            "SYNC_FILTER": FILTER if config.is_filtered else "",
+            "SYNC_CONFLICTS": f"time={config.winner}",
+            "SYNC_EVENT_DELETED": config.on_deleted,
+            "GRAPH_NOTIFICATION_URL": FUNCTIONS if config.is_told else "",
+        }
         super().__init__(seed=config.salt, settings=settings)
         self.config = config
         self.tables: Ledger = Ledger()
@@ -302,6 +308,9 @@ class Stage(Scene):
                 "webhook.delay_seconds": config.webhook_delay,
                 "webhook.shuffle": config.webhook_shuffle,
                 "webhook.in_flight": config.webhook_in_flight,
+                "notification.delay_seconds": config.notification_delay,
+                "notification.shuffle": config.notification_shuffle,
+                "notification.resource": "any",
             }
         )
 
@@ -317,14 +326,18 @@ class Stage(Scene):
             self._start_worker()
         await self._run(self.workers[0], partial(self.workers[0].app.engine.drain, UNROUTED))
         await self.pull()
+        await self.recover()
         await self.rest(PEACE)
         self._timers.append(asyncio.create_task(self._wake_idle()))
         if self.config.pull_seconds:
-            self._timers.append(asyncio.create_task(self._pull_by_timer()))
+            self._timers.append(asyncio.create_task(self._by_timer(self.pull, self.config.pull_seconds)))
+        if self.config.recover_seconds:
+            self._timers.append(asyncio.create_task(self._by_timer(self.recover, self.config.recover_seconds)))
 
     async def close(self) -> None:
         """Stop everything that still runs."""
         await self.dataverse.close()
+        await self.graph.close()
         tasks = [*self._timers, *self._busy, *self._background]
         for worker in self.workers:
             tasks += worker.stop()
@@ -391,6 +404,8 @@ class Stage(Scene):
         if b'"attendees"' in (request.body or b""):
             self.defects.append("R7: a request of the app names attendees")
         answer = await self.network.send(request)
+        if request.url.startswith(DATAVERSE):
+            self.on_save()
         if answer.status == 501:
             self.defects.append(f"the sandbox does not know {request.method} {request.url.partition('?')[0]}")
         return answer
@@ -420,13 +435,19 @@ class Stage(Scene):
     # The functions host.
 
     async def _deliver(self, request: Request, seconds: float) -> Response:
-        """A post of Dataverse reaches the HTTP function of some worker."""
+        """A post of Dataverse or Graph reaches its HTTP function in some worker."""
         if not self.workers:
             return Response(status=503)
+        tokens = [value for name, value in request.query if name == "validationToken"]
+        if tokens:
+            return Response(status=200, headers={"Content-Type": "text/plain"}, body=tokens[0].encode())
         worker = await self._a_worker()
 
         async def accept() -> None:
-            shards = await worker.app.inbox.accept_post(request.body, request.header("content-type"))
+            if request.path.startswith("/api/graph/"):
+                shards = frozenset(await worker.app.notices.accept_post(request.body))
+            else:
+                shards = frozenset(await worker.app.inbox.accept_post(request.body, request.header("content-type")))
             self.wake(*sorted(shards))
 
         task = worker.start(accept())
@@ -463,6 +484,16 @@ class Stage(Scene):
         """The timer of change tracking, on some worker."""
         worker = await self._a_worker()
         await self._run(worker, worker.app.pull.round)
+
+    async def recover(self) -> None:
+        """The timers of subscriptions and of recovery, on some worker."""
+        worker = await self._a_worker()
+
+        async def both() -> frozenset[Shard]:
+            await worker.app.subscribing.round()
+            return await worker.app.recovery.round()
+
+        await self._run(worker, both)
 
     async def replay(self) -> None:
         """An administrator has dead letters tried again."""
@@ -505,10 +536,11 @@ class Stage(Scene):
         due = self.tables.next_due
         return bool(due) and due <= f"{self.clock.now():%Y%m%dT%H%M%S.%f}"
 
-    async def _pull_by_timer(self) -> None:
+    @staticmethod
+    async def _by_timer(function: Callable[[], Awaitable[None]], seconds: int) -> None:
         while True:
-            await asyncio.sleep(self.config.pull_seconds)
-            await self.pull()
+            await asyncio.sleep(seconds)
+            await function()
 
     # Rest.
 
@@ -523,6 +555,7 @@ class Stage(Scene):
         end = loop.time() + seconds
         while loop.time() < end:
             await self.dataverse.webhooks.quiet()
+            await self.graph.notifications.quiet()
             if self.is_at_rest:
                 return True
             await asyncio.sleep(0.5 if self._busy or self._background else TICK)

@@ -17,6 +17,7 @@ from sandbox.dataverse.schema import Reference, Value
 from sandbox.directory import known_id
 from sandbox.faults import Rule
 from sandbox.graph.events import Event
+from sandbox.graph.lifecycle import Event as Signal
 from shared.graph.wire import MARKER_PROPERTY
 from tests.simulation.planner import Planner, times
 from tests.simulation.rules import Rules
@@ -99,6 +100,7 @@ class Play:
         """End all trouble, let everything come to rest, and judge."""
         self.end_faults()
         self.stage.dataverse.webhooks.release()
+        self.stage.graph.notifications.release()
         await self.stage.rest(PEACE)
         await self.stage.replay()
         rounds, quiet = 0, False
@@ -108,10 +110,11 @@ class Play:
                 return
             before = self.stage.tables.accepted
             await self.stage.pull()
+            await self.stage.recover()
             quiet = self.stage.tables.accepted == before and self.stage.is_at_rest
             rounds += 1
         if not quiet:
-            self.rules.violations.append(f"R1: change tracking still finds something after {rounds} rounds")
+            self.rules.violations.append(f"R1: asking both sides still finds something after {rounds} rounds")
         self.rules.check_at_rest()
 
 
@@ -151,6 +154,7 @@ def change(act: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[bool]
     async def perform(play: Play, slot: int, **given: Any) -> bool:
         if slot not in play.slots:
             return False
+        play.rules.plan(play.slots[slot])
         await act(play, play.slots[slot], **given)
         return True
 
@@ -213,6 +217,7 @@ async def rename_customer(play: Play, customer: str, name: str) -> bool:
 
 async def employ(play: Play, person: str, *, is_employed: bool) -> bool:
     """A user is disabled in Dynamics 365, or enabled again."""
+    play.rules.plan(*play.slots.values())
     await _save(play, f"systemusers({play.stage.contoso.people[person].user_id})", isdisabled=not is_employed)
     return True
 
@@ -243,9 +248,40 @@ async def edit_event(play: Play, slot: int, subject: str | None, start: float | 
     path, event = found
     body: dict[str, Any] = {"subject": subject} if subject is not None else {}
     if start is not None:
-        body |= _at(start)
+        body |= {"isAllDay": False, **_at(start)}
     answer, _, _ = await play.stage.call_graph("PATCH", f"{path}/{event.folder_id}", body)
     assert answer == 200
+    if start is not None:
+        play.rules.move(play.slots[slot], FIRST_DAY + timedelta(hours=start))
+    return True
+
+
+async def clash(play: Play, slot: int, start: float, other: float) -> bool:
+    """The planner moves a booking while a person moves its event."""
+    if _event(play, slot) is None:
+        return False
+    play.rules.plan(play.slots[slot])
+    moving = asyncio.create_task(play.planner.move(play.slots[slot], FIRST_DAY + timedelta(hours=start), 60))
+    await edit_event(play, slot, None, other)
+    await moving
+    return True
+
+
+async def spoil_event(play: Play, slot: int, *, is_all_day: bool) -> bool:
+    """A person makes the event last all day, or takes its length."""
+    found = _event(play, slot)
+    if found is None:
+        return False
+    path, event = found
+    begin = FIRST_DAY.replace(hour=0)
+    end = begin + timedelta(days=1) if is_all_day else begin
+    times = {
+        name: {"dateTime": f"{at:%Y-%m-%dT%H:%M:%S}", "timeZone": "UTC"}
+        for name, at in (("start", begin), ("end", end))
+    }
+    answer, _, _ = await play.stage.call_graph("PATCH", f"{path}/{event.folder_id}", {"isAllDay": is_all_day, **times})
+    assert answer == 200
+    play.rules.plan(play.slots[slot])
     return True
 
 
@@ -264,6 +300,7 @@ async def delete_event(play: Play, slot: int) -> bool:
     path, event = found
     answer, _, _ = await play.stage.call_graph("DELETE", f"{path}/{event.folder_id}")
     assert answer == 204
+    play.rules.plan(play.slots[slot])
     return True
 
 
@@ -304,7 +341,9 @@ async def fault(play: Play, rule: Given) -> bool:
 
 async def outage(play: Play, service: str, seconds: float) -> bool:
     """A service refuses every call for a while; of posts, all are lost."""
-    rule = play.add_fault({"service": service, "do": "lose" if service == "webhook" else "refuse", "times": None})
+    rule = play.add_fault(
+        {"service": service, "do": "lose" if service in ("webhook", "notification") else "refuse", "times": None}
+    )
 
     async def end() -> None:
         await asyncio.sleep(seconds)
@@ -315,7 +354,8 @@ async def outage(play: Play, service: str, seconds: float) -> bool:
 
 
 async def release(play: Play) -> bool:
-    return bool(play.stage.dataverse.webhooks.release())
+    held = (play.stage.dataverse.webhooks, play.stage.graph.notifications)
+    return bool(sum([outbox.release() for outbox in held]))
 
 
 async def repeat_posts(play: Play, order: str, seed: int) -> bool:
@@ -380,6 +420,16 @@ async def pull(play: Play) -> bool:
     return True
 
 
+async def recover(play: Play) -> bool:
+    play.stage.begin(play.stage.recover())
+    return True
+
+
+async def signal(play: Play, event: str) -> bool:
+    """Something becomes of all subscriptions."""
+    return bool(play.stage.graph.notifications.signal(event))
+
+
 async def replay(play: Play) -> bool:
     """An administrator has dead letters tried again."""
     play.stage.begin(play.stage.replay())
@@ -389,6 +439,7 @@ async def replay(play: Play) -> bool:
 async def wipe(play: Play, order: str, seed: int) -> bool:
     """The table is emptied, and every post comes once more."""
     play.stage.tables.clear()
+    play.rules.plan(*play.slots.values())
     play.stage.dataverse.webhooks.repeat(order, seed)
     return True
 
@@ -431,7 +482,7 @@ def _edited(lot: Random) -> Given:
     return {
         "slot": _slot(lot),
         "subject": lot.choice(("My own words", None)),
-        "start": lot.choice((9, None)),
+        "start": lot.choice((9, 10.5, 11, None)),
     }
 
 
@@ -487,8 +538,12 @@ def _webhook_fault(lot: Random) -> Given:
     return {"service": "webhook", **lot.choice(effects), "times": lot.randint(1, 4)}
 
 
+def _notification_fault(lot: Random) -> Given:
+    return {**_webhook_fault(lot), "service": "notification"}
+
+
 def _delay(lot: Random) -> Given:
-    service = lot.choice(("graph", "dataverse", "webhook", STORAGE))
+    service = lot.choice(("graph", "dataverse", "webhook", "notification", STORAGE))
     seconds = round(lot.uniform(1, 9 if service == STORAGE else 14), 1)
     return {"service": service, "do": "delay", "seconds": seconds, **_how_often(lot)}
 
@@ -513,8 +568,13 @@ def _repeated(lot: Random) -> Given:
     return {"order": lot.choice(("same", "reversed", "shuffled")), "seed": lot.randrange(100)}
 
 
+def _refused_write(lot: Random) -> Given:
+    """Business logic does not allow what people did to an event."""
+    return {"service": "dataverse", "method": "PATCH", "do": "refuse", "status": 400, **_how_often(lot)}
+
+
 def _expired(lot: Random) -> Given:
-    return {"service": "dataverse", "do": "expire_cursor", "times": lot.randint(1, 6)}
+    return {"service": lot.choice(("dataverse", "graph")), "do": "expire_cursor", "times": lot.randint(1, 6)}
 
 
 def _how_often(lot: Random) -> Given:
@@ -573,8 +633,10 @@ KINDS: Mapping[str, Kind] = {
         lambda lot: {"customer": lot.choice(CUSTOMERS), "name": lot.choice(("Litware", "Fabrikam", "Trey"))},
     ),
     "employ": Kind(1, employ, lambda lot: {"person": lot.choice(MAILBOXES), "is_employed": lot.choice((True, False))}),
-    "edit_event": Kind(3, edit_event, _edited),
-    "delete_event": Kind(2, delete_event, lambda lot: {"slot": _slot(lot)}),
+    "edit_event": Kind(14, edit_event, _edited),
+    "clash": Kind(4, clash, lambda lot: {"slot": _slot(lot), "start": _start(lot), "other": lot.choice((9, 10.5, 11))}),
+    "spoil_event": Kind(2, spoil_event, lambda lot: {"slot": _slot(lot), "is_all_day": lot.choice((True, False))}),
+    "delete_event": Kind(5, delete_event, lambda lot: {"slot": _slot(lot)}),
     "copy_event": Kind(2, copy_event, lambda lot: {"slot": _slot(lot), "person": lot.choice(MAILBOXES)}),
     "foreign_event": Kind(
         1,
@@ -590,10 +652,12 @@ KINDS: Mapping[str, Kind] = {
     "login_fault": Kind(1, fault, _rule(_login_fault)),
     "storage_fault": Kind(6, fault, _rule(_storage_fault)),
     "webhook_fault": Kind(5, fault, _rule(_webhook_fault)),
+    "notification_fault": Kind(5, fault, _rule(_notification_fault)),
     "delay": Kind(3, fault, _rule(_delay)),
     "touch": Kind(2, fault, _rule(_touch)),
     "unauthorized": Kind(0.5, fault, _rule(_unauthorized)),
     "denied": Kind(0.6, fault, _rule(_denied)),
+    "refused_write": Kind(2, fault, _rule(_refused_write)),
     "expired_cursor": Kind(1, fault, _rule(_expired)),
     "outage": Kind(
         2,
@@ -604,6 +668,10 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "lost_posts": Kind(1, outage, lambda lot: {"service": "webhook", "seconds": lot.choice((10, 120, 3600))}),
+    "lost_notifications": Kind(
+        1, outage, lambda lot: {"service": "notification", "seconds": lot.choice((10, 120, 3600))}
+    ),
+    "signal": Kind(1, signal, lambda lot: {"event": lot.choice(list(Signal))}),
     "lose_wakes": Kind(1, lose_wakes, lambda lot: {"seconds": lot.choice((5, 60))}),
     "release": Kind(2, release, _none),
     "repeat_posts": Kind(1, repeat_posts, _repeated),
@@ -613,5 +681,6 @@ KINDS: Mapping[str, Kind] = {
     "kill": Kind(2, kill, lambda lot: {"worker": lot.randrange(4)}),
     "freeze": Kind(4, freeze, lambda lot: {**_at_a_call(lot), "seconds": round(lot.uniform(1, 60), 1)}),
     "pull": Kind(3, pull, _none),
+    "recover": Kind(4, recover, _none),
     "calm": Kind(1.5, calm, _none),
 }

@@ -68,9 +68,15 @@ def test_every_fault_of_a_service_takes_effect(seen: Counter[str], service: str,
         "fault storage refuse",
         "fault storage fail_after_commit",
         "fault storage repeat",
-        *(f"fault {service} delay" for service in ("graph", "dataverse", "storage", "webhook")),
-        *(f"fault webhook {do}" for do in ("lose", "duplicate", "hold", "reorder", "drop", "drop_after_commit")),
-        *(f"fault webhook refuse {status}" for status in (429, 500, 503)),
+        "fault graph expire_cursor",
+        "fault dataverse refuse 400",
+        *(f"fault {service} delay" for service in ("graph", "dataverse", "storage", "webhook", "notification")),
+        *(
+            f"fault {service} {do}"
+            for service in ("webhook", "notification")
+            for do in ("lose", "duplicate", "hold", "reorder", "drop", "drop_after_commit")
+        ),
+        *(f"fault {service} refuse {status}" for service in ("webhook", "notification") for status in (429, 500, 503)),
     ],
 )
 def test_every_other_trouble_takes_effect(seen: Counter[str], what: str) -> None:
