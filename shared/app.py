@@ -22,6 +22,7 @@ from shared.dataverse.organization import Organization
 from shared.dispatch import Dispatcher, Form, Lanes
 from shared.errors import SettingsError
 from shared.graph.changes import GraphChanges
+from shared.graph.data import GraphData
 from shared.graph.envelope import JsonBatch
 from shared.graph.events import GraphEvents
 from shared.graph.lanes import Mailboxes
@@ -32,7 +33,8 @@ from shared.http import Caller, Tokens, Transport
 from shared.identity import CachedTokens, IdentityTokens, RegistrationTokens
 from shared.intake.inbox import Inbox
 from shared.intake.notices import Notices
-from shared.secrets import GivenSecret, KeyVault
+from shared.proof import Proof
+from shared.secrets import GivenSecret, KeyVault, Secrets
 from shared.settings import Settings
 from shared.sync.adopt import Adoption
 from shared.sync.budget import Budget
@@ -83,6 +85,7 @@ class Outside:
     clock: Clock
     random: Random
     new_secret: Callable[[], str]
+    secrets: Secrets | None
     transport: Transport
     tokens: Tokens
     tables: Tables
@@ -183,6 +186,7 @@ def build(settings: Settings, outside: Outside) -> App:
         future=settings.future,
         policy=settings.policy,
     )
+    data = _data(settings, outside, style)
     subscriptions = TableSubscriptions(outside.tables)
     subscribing = Subscribing(
         bookings=bookings,
@@ -191,10 +195,10 @@ def build(settings: Settings, outside: Outside) -> App:
         ),
         store=subscriptions,
         clock=outside.clock,
-        terms=partial(_terms, settings),
+        terms=partial(_terms, settings, data),
         new_secret=outside.new_secret,
     )
-    notices = Notices(marks=store, subscriptions=subscriptions, clock=outside.clock, shards=settings.shards)
+    notices = Notices(marks=store, subscriptions=subscriptions, data=data, clock=outside.clock, shards=settings.shards)
     recovery = Recovery(
         bookings=bookings,
         feed=GraphChanges(graph),
@@ -222,9 +226,24 @@ def build(settings: Settings, outside: Outside) -> App:
     )
 
 
-async def _terms(settings: Settings) -> Terms:
+def _data(settings: Settings, outside: Outside, style: Style) -> GraphData | None:
+    """What notifications bring along, where that is wanted."""
+    if not settings.notification_certificate or outside.secrets is None:
+        return None
+    proof = Proof(
+        outside.transport,
+        outside.clock,
+        authority=settings.authority,
+        tenant=settings.tenant,
+        app=settings.client or settings.managed_identity,
+    )
+    return GraphData(secrets=outside.secrets, name=settings.notification_certificate, proof=proof, style=style)
+
+
+async def _terms(settings: Settings, data: GraphData | None) -> Terms:
     """How subscriptions are to be made, as of now."""
-    return Terms(url=settings.notification_url)
+    certificate = await data.certificate() if data is not None and settings.notification_url else None
+    return Terms(url=settings.notification_url, certificate=certificate)
 
 
 def _adoption(
@@ -261,13 +280,17 @@ def tokens_of(settings: Settings, clock: Clock, *, ca: str = "") -> Tokens:
         authority=settings.authority,
         tenant=settings.tenant,
         client_id=settings.client,
-        secrets=GivenSecret(settings.client_secret)
-        if settings.client_secret
-        else KeyVault(settings.keyvault, identity, clock=clock, keep=settings.keep_secrets, ca=ca),
+        secrets=GivenSecret(settings.client_secret) if settings.client_secret else vault_of(settings, clock, ca=ca),
         name=settings.credential,
         clock=clock,
     )
     return CachedTokens(registration.fetch, clock)
+
+
+def vault_of(settings: Settings, clock: Clock, *, ca: str = "") -> KeyVault:
+    """The vault that the settings name, read by the managed identity; `ca` as above."""
+    identity = partial(managed_identity, settings.managed_identity)
+    return KeyVault(settings.keyvault, identity, clock=clock, keep=settings.keep_secrets, ca=ca)
 
 
 async def start() -> App:
@@ -289,6 +312,7 @@ async def start() -> App:
         clock=clock,
         random=Random(secrets.randbits(128)),  # noqa: S311 - spreads retries and names rows, guards nothing
         new_secret=partial(secrets.token_urlsafe, 32),
+        secrets=vault_of(settings, clock) if settings.keyvault else None,
         transport=AiohttpTransport(),
         tokens=tokens_of(settings, clock),
         tables=tables,

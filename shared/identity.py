@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,12 +11,12 @@ from typing import Any
 
 import msal
 import requests
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from shared.azure_sdk import own_errors
 from shared.cache import Cache, Fetched
+from shared.certificates import is_certificate, key_pair
 from shared.errors import CredentialError, NotSentError, UnavailableError
 from shared.secrets import OpenIdentity, Secret, Secrets
 from shared.sync.ports import Clock
@@ -149,24 +148,7 @@ class RegistrationTokens:
 
 def _client_credential(name: str, secret: Secret) -> ClientCredential:
     """What MSAL wants: the secret itself, or a private key (which is slow to read) and its certificate."""
-    if secret.content_type != "application/x-pkcs12" and "-----BEGIN" not in secret.value:
+    if not is_certificate(secret):
         return secret.value
-    try:
-        key, certificate = _key_pair(secret)
-    except ValueError as error:
-        raise CredentialError(f"the certificate '{name}' cannot be read") from error
-    if not isinstance(key, RSAPrivateKey) or certificate is None:
-        raise CredentialError(f"'{name}' is no certificate with an RSA key, as Entra ID takes them")
+    key, certificate = key_pair(name, secret)
     return {"private_key": key, "public_certificate": certificate.public_bytes(Encoding.PEM).decode()}
-
-
-def _key_pair(secret: Secret) -> tuple[Any, x509.Certificate | None]:
-    """Key and certificate, from either form in which Key Vault gives them out. Raises `ValueError`."""
-    if secret.content_type == "application/x-pkcs12":
-        key, certificate, _ = pkcs12.load_key_and_certificates(b64decode(secret.value), None)
-        return key, certificate
-    pem = secret.value.encode()
-    private = load_pem_private_key(pem, None)
-    # Those of the issuers may stand beside it.
-    own = (one for one in x509.load_pem_x509_certificates(pem) if one.public_key() == private.public_key())
-    return private, next(own, None)

@@ -81,7 +81,7 @@ class KeyVault:
         self._cache = Cache(self._fetch, clock)
 
     async def get(self, name: str) -> Secret:
-        """The newest enabled version. Raises `CredentialError`, or another `TransientError`."""
+        """The newest enabled version; of `name/version` that one. Raises `CredentialError`, or a `TransientError`."""
         return await self._cache.get(name)
 
     def discard(self, name: str, secret: Secret) -> None:
@@ -109,6 +109,9 @@ class KeyVault:
 
     async def _read(self, client: SecretClient, name: str) -> KeyVaultSecret:
         """The latest version, or the newest good one: the service itself only ever looks at the latest."""
+        name, _, version = name.partition("/")
+        if version:
+            return await client.get_secret(name, version)
         try:
             latest = await client.get_secret(name)
         except HttpResponseError as error:

@@ -189,6 +189,16 @@ def _unclear_identity(values: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _unclear_data(values: Mapping[str, Any]) -> Iterator[str]:
+    """What stands in the way of data that come along with notifications."""
+    if not values.get("notification_certificate"):
+        return
+    if not values.get("keyvault"):
+        yield "KEYVAULT_URL is missing, and GRAPH_NOTIFICATION_CERTIFICATE names something in it"
+    if not values.get("client") and not values.get("managed_identity"):
+        yield "AZURE_CLIENT_ID is missing: by it Graph names the app in what proves the data of notifications"
+
+
 def _setting(name: str, parse: Callable[[str], Any], default: str | None = None) -> Any:
     return field(metadata={"name": name, "parse": parse, "default": default})
 
@@ -242,6 +252,10 @@ class Settings:
     notification_url: str = _setting("GRAPH_NOTIFICATION_URL", _if_given(_https), "")
     """Where Graph reaches this app, such as https://contoso-booking-sync.azurewebsites.net; it is told of changes in
     calendars there. Empty: no subscriptions are made, and changes are found by asking for them only."""
+
+    notification_certificate: str = _setting("GRAPH_NOTIFICATION_CERTIFICATE", _text, "")
+    """Name of a certificate in the Key Vault for which Graph encrypts what has changed, so that an event that was moved
+    need not be read. Empty: Graph tells only that an event has changed, and which."""
 
     dataverse: str = _setting("DATAVERSE_URL", _https)
     """The Dynamics 365 environment."""
@@ -370,7 +384,7 @@ class Settings:
                 wrong.append(f"{name} {error}")
         if not values.get("storage") and not values.get("storage_tables"):
             wrong.append("AzureWebJobsStorage or AzureWebJobsStorage__tableServiceUri is missing")
-        wrong += _unclear_identity(values)
+        wrong += [*_unclear_identity(values), *_unclear_data(values)]
         if wrong:
             raise SettingsError("; ".join(wrong))
         return cls(**values)

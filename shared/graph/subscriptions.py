@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from shared.errors import BookingSyncError, DuplicateError, GoneError, UnavailableError
+from shared.graph.wire import TOLD
 from shared.http import Caller, HttpResponse
 from shared.sync.model import MailboxId
 from shared.sync.subscribe import Granted
@@ -21,8 +22,6 @@ from shared.sync.subscriptions import Certificate, Terms
 
 NOTIFICATIONS, LIFECYCLE = "/api/graph/notifications", "/api/graph/lifecycle"
 """Where the app listens, below its own address."""
-DATA = "start,end,subject,showAs,sensitivity,categories,isCancelled,isAllDay,type"
-"""What comes along with a change where that is wanted. A body never does: Graph does not allow it."""
 ROOT = "/v1.0/subscriptions"
 PREFER = {"Prefer": 'IdType="ImmutableId"'}
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -42,7 +41,7 @@ class GraphSubscriptions:
         """Subscribe to all events of the mailbox. Raises `DuplicateError`, `GoneError`, `OutcomeUnknownError`."""
         body = {
             "changeType": "created,updated,deleted",
-            "resource": f"users/{mailbox}/events" + (f"?$select={DATA}" if terms.certificate else ""),
+            "resource": f"users/{mailbox}/events" + (f"?$select={TOLD}" if terms.certificate else ""),
             "notificationUrl": terms.url + NOTIFICATIONS,
             "lifecycleNotificationUrl": terms.url + LIFECYCLE,
             "expirationDateTime": _text(until),

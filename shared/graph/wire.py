@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.errors import RefusedError
-from shared.sync.model import Content, Event, EventId, Field, MailboxId, Marker, ShowAs
+from shared.sync.model import Content, Event, EventId, Field, MailboxId, Marker, ShowAs, Told, fingerprint
 from shared.zones import UTC_ZONE, Zone
 
 MARKER_PROPERTY = "String {6c1f0f7e-3f0b-4f57-9f0d-52b9c7b1a3de} Name BookingSync"
@@ -21,8 +21,10 @@ MARKER_PROPERTY = "String {6c1f0f7e-3f0b-4f57-9f0d-52b9c7b1a3de} Name BookingSyn
 EXPAND_MARKER = f"singleValueExtendedProperties($filter=id eq '{MARKER_PROPERTY}')"
 SELECT = (
     "id,subject,body,start,end,showAs,sensitivity,categories,isCancelled,transactionId,"
-    "isAllDay,type,attendees,isOnlineMeeting"
+    "isAllDay,type,attendees,isOnlineMeeting,lastModifiedDateTime,bodyPreview"
 )
+TOLD = "id,subject,start,end,showAs,sensitivity,categories,isCancelled," + SELECT[SELECT.index("isAllDay") :]
+"""What of an event a notification brings along, where that is wanted; Graph allows no body in it."""
 SINGLE = "singleInstance"
 """The type of an event that does not repeat."""
 
@@ -92,9 +94,34 @@ def event_of(mailbox: MailboxId, value: dict[str, Any], style: Style) -> Event:
             is_all_day=bool(value.get("isAllDay")),
             is_series=(value.get("type") or SINGLE) != SINGLE,
             is_meeting=bool(value.get("attendees") or value.get("isOnlineMeeting")),
+            modified_at=_instant(value.get("lastModifiedDateTime")),
+            preview=fingerprint(value["bodyPreview"]) if value.get("bodyPreview") is not None else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RefusedError(f"Graph answered with an event that cannot be read: {type(error).__name__}") from error
+
+
+def told_of(mailbox: MailboxId, value: dict[str, Any], etag: str, style: Style) -> Told | None:
+    """What a notification says of an event; `None` when it says too little, or when the event is not a plain one."""
+    try:
+        event = event_of(mailbox, {**value, "@odata.etag": etag}, style)
+    except RefusedError:
+        return None
+    is_plain = not (event.is_cancelled or event.is_meeting or event.unsuitable)
+    if not is_plain or event.modified_at is None or event.preview is None:
+        return None
+    content = event.content
+    return Told(
+        etag=etag,
+        modified_at=event.modified_at,
+        start=content.start,
+        end=content.end,
+        prints={**content.fingerprints(), Field.BODY: event.preview},
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
 def _times(content: Content, zone: Zone) -> list[dict[str, str]]:

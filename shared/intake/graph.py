@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from shared.errors import InvalidPostError
+from shared.sealed import Sealed
 from shared.sync.model import Cause, EventId
 from shared.sync.subscriptions import Signal
 
@@ -39,7 +40,8 @@ _ID = re.compile(r"[\w=+/-]+", re.ASCII)
 class Notice:
     """One item: of which subscription, and the secret that it shows. Nothing in it is to be believed before that.
 
-    It tells of a change (`cause`) in an `event`, whose id is empty if it could not be read, or it is a `signal`.
+    It tells of a change (`cause`) in an `event`, whose id is empty if it could not be read, perhaps with encrypted data
+    of it; or it is a `signal`.
     """
 
     subscription: str
@@ -47,11 +49,21 @@ class Notice:
     cause: Cause | None = None
     event: EventId = EventId("")
     etag: str = ""
+    sealed: Sealed | None = None
     signal: Signal | None = None
 
 
-def read_notices(body: bytes) -> tuple[list[Notice], int]:
-    """The items of a post, and how many of them are none. Raises `InvalidPostError` for what is no post of Graph."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """The items of a post, how many of them are none, and the tokens that prove what was brought along."""
+
+    notices: Sequence[Notice]
+    unreadable: int
+    tokens: Sequence[str] = field(repr=False)
+
+
+def read_post(body: bytes) -> Post:
+    """What a post says. Raises `InvalidPostError` for what is no post of Graph."""
     if len(body) > MOST_BYTES:
         raise InvalidPostError(413, f"The post has more than {MOST_BYTES} bytes.")
     try:
@@ -62,7 +74,9 @@ def read_notices(body: bytes) -> tuple[list[Notice], int]:
     if not isinstance(items, list):
         raise InvalidPostError(400, "The post is not a collection of notifications: it has no list 'value'.")
     notices = [notice for item in items if (notice := _notice(item)) is not None]
-    return notices, len(items) - len(notices)
+    tokens = collection.get("validationTokens")
+    tokens = [token for token in tokens if isinstance(token, str)] if isinstance(tokens, list) else []
+    return Post(notices=notices, unreadable=len(items) - len(notices), tokens=tokens)
 
 
 def _notice(item: Any) -> Notice | None:
@@ -82,7 +96,19 @@ def _notice(item: Any) -> Notice | None:
         cause=cause,
         event=_event(data.get("id"), item.get("resource")),
         etag=_text(data.get("@odata.etag")),
+        sealed=_sealed(item.get("encryptedContent")),
     )
+
+
+def _sealed(content: Any) -> Sealed | None:
+    if not isinstance(content, dict):
+        return None
+    names = ("data", "dataKey", "dataSignature", "encryptionCertificateId")
+    data, key, signature, certificate = (content.get(name) for name in names)
+    parts = (data, key, signature, certificate)
+    if not all(isinstance(part, str) for part in parts):
+        return None
+    return Sealed(data=str(data), key=str(key), signature=str(signature), certificate=str(certificate))
 
 
 def _event(id_: Any, resource: Any) -> EventId:

@@ -12,13 +12,15 @@ import asyncio
 import hmac
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from shared.intake.graph import Notice, read_notices
-from shared.sync.model import MOST_ETAGS, UNKNOWN, EventId, MailboxId, Mark, Shard, shard_of
+from shared.intake.graph import Notice, read_post
+from shared.sealed import Sealed
+from shared.sync.marks import newest_told
+from shared.sync.model import MOST_ETAGS, UNKNOWN, EventId, MailboxId, Mark, Shard, Told, shard_of
 from shared.sync.ports import Clock
 from shared.sync.subscriptions import LONG_AGO, Order, Pass, Signal, Subscription
 
@@ -52,13 +54,26 @@ class NoticeStore(Protocol):
         """Remember what was told, and which mailboxes need a recovery round."""
 
 
+class DataSide(Protocol):
+    """What notifications bring along."""
+
+    async def is_proven(self, tokens: Sequence[str]) -> bool:
+        """Whether the tokens of a post prove that it comes from Graph."""
+
+    async def told(self, mailbox: MailboxId, event: EventId, etag: str, sealed: Sealed) -> Told | None:
+        """What came along of this event, if it can be read and is enough to know."""
+
+
 class Notices:
     """Accepts posts of Graph."""
 
-    def __init__(self, *, marks: MarkStore, subscriptions: NoticeStore, clock: Clock, shards: int) -> None:
-        """Take the ports; `shards` is how many parts the mailboxes are divided into."""
+    def __init__(
+        self, *, marks: MarkStore, subscriptions: NoticeStore, data: DataSide | None, clock: Clock, shards: int
+    ) -> None:
+        """Take the ports; without `data` whatever is brought along is left. `shards` are the parts of all mailboxes."""
         self._marks = marks
         self._subscriptions = subscriptions
+        self._data = data
         self._clock = clock
         self._shards = shards
         self._passes: dict[str, tuple[Pass, MailboxId]] = {}
@@ -75,22 +90,35 @@ class Notices:
         what comes twice then does no harm.
         """
         now = self._clock.now()  # whatever it tells has happened by now
-        notices, unreadable = read_notices(body)
+        post = read_post(body)
         begun = self._begun
-        dropped = Counter[str]({UNREADABLE: unreadable} if unreadable else {})
+        dropped = Counter[str]({UNREADABLE: post.unreadable} if post.unreadable else {})
         believed: list[tuple[MailboxId, Notice]] = []
-        for notice in notices:
+        for notice in post.notices:
             mailbox, why = await self._mailbox(notice, begun)
             if mailbox is None:
                 dropped[why] += 1
             else:
                 believed.append((mailbox, notice))
-        shards = await self._store_marks(believed, now)
+        shards = await self._store_marks(believed, await self._told(believed, post.tokens), now)
         await self._note(believed)
         self._count(len(believed), dropped)
         return shards
 
-    async def _store_marks(self, believed: Sequence[tuple[MailboxId, Notice]], now: datetime) -> list[Shard]:
+    async def _told(self, believed: Sequence[tuple[MailboxId, Notice]], tokens: Sequence[str]) -> Mapping[Notice, Told]:
+        """What came along. An item of which it cannot be used still says that the event has changed."""
+        sealed = [(mailbox, notice, notice.sealed) for mailbox, notice in believed if notice.sealed is not None]
+        if self._data is None or not sealed or not await self._data.is_proven(tokens):
+            return {}
+        found = {
+            notice: await self._data.told(mailbox, notice.event, notice.etag, content)
+            for mailbox, notice, content in sealed
+        }
+        return {notice: told for notice, told in found.items() if told is not None}
+
+    async def _store_marks(
+        self, believed: Sequence[tuple[MailboxId, Notice]], told: Mapping[Notice, Told], now: datetime
+    ) -> list[Shard]:
         """One mark for all that says the same of an event; every notification counts (R11).
 
         Who tells of more etags than a link remembers tells of somebody's work: one mark without an etag says as much.
@@ -111,10 +139,14 @@ class Notices:
                 mailbox=mailbox,
                 event=notice.event,
                 etag=etag,
+                told=told.get(notice),
             )
             of_shard = marks.setdefault(shard_of(mailbox, self._shards), {})
             key = (mailbox, notice.event, notice.cause.value, etag)
-            of_shard[key] = replace(mark, posts=of_shard[key].posts + 1) if key in of_shard else mark
+            same = of_shard.get(key)
+            if same is not None:
+                mark = replace(mark, posts=same.posts + 1, told=newest_told((same.told, mark.told)))
+            of_shard[key] = mark
         for shard, group in marks.items():
             await self._marks.put_marks(shard, list(group.values()))
         return sorted(marks)

@@ -50,27 +50,34 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
 
 
 def decide_by_event(snapshot: Snapshot, policy: Policy) -> Plan | None:
-    """The plan for hints of an event that was read while its booking was not; `None` when that has to be read, too.
+    """The plan for hints of an event that was read, or told, while its booking was not; `None` when more must be read.
 
     What people most often do, moving an event, needs nothing of the booking but the version that was last seen: when
-    it has another one by now, it refuses the write.
+    it has another one by now, it refuses the write. Nor does it need more of the event than a notification may bring
+    along; but that nothing has changed is believed of an event that was read.
     """
     facts = Facts(snapshot, policy)
-    link, event, claim = facts.link, snapshot.event, snapshot.claim
+    link, event, told, claim = facts.link, snapshot.event, snapshot.told, snapshot.claim
     is_plain = facts.under_way_until is None and not facts.stale and not facts.dropped and facts.is_linked
-    if link is None or link.base is None or event is None or claim is None or not claim.stands_on(link):
+    if link is None or link.base is None or claim is None or not claim.stands_on(link):
         return None
-    if not is_plain or Field.TIME not in link.base.booking or policy.keeps_canceled:
+    if not is_plain or snapshot.refusal or Field.TIME not in link.base.booking or policy.keeps_canceled:
         return None
-    if not facts.edited:
-        return Plan(reason=Reason.UNCHANGED, outcome=Outcome.UNCHANGED, actions=(Learn(link=link.showing(event)),))
-    if facts.edited == {Field.TIME} and policy.rules.edits[Field.TIME] is Edit.ACCEPT and not event.unsuitable:
-        agreed = {Field.TIME: event.content.fingerprints()[Field.TIME]}
+    if event is not None:
+        shown, start, end = link.showing(event), event.content.start, event.content.end
+        is_suitable = not event.unsuitable
+    elif told is not None:
+        shown, start, end = link.as_told(told), told.start, told.end
+        is_suitable = link.is_older_than(told)
+    else:
+        return None
+    if event is not None and not facts.edited:
+        return Plan(reason=Reason.UNCHANGED, outcome=Outcome.UNCHANGED, actions=(Learn(link=shown),))
+    if facts.edited == {Field.TIME} and policy.rules.edits[Field.TIME] is Edit.ACCEPT and is_suitable:
+        agreed = {Field.TIME: facts.prints[Field.TIME]}
         base = Base(booking={**link.base.booking, **agreed}, event={**link.base.event, **agreed})
-        write = UpdateBooking(
-            booking=link.booking, version=link.version, start=event.content.start, end=event.content.end
-        )
-        learn = Learn(link=replace(link.showing(event), base=base))
+        write = UpdateBooking(booking=link.booking, version=link.version, start=start, end=end)
+        learn = Learn(link=replace(shown, base=base))
         return Plan(reason=Reason.MOVED, outcome=Outcome.APPLIED, actions=(write, learn))
     return None
 

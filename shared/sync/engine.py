@@ -35,7 +35,7 @@ from shared.sync.apply import Applier, Effects
 from shared.sync.budget import Budget
 from shared.sync.decide import decide, decide_by_event, is_already_seen
 from shared.sync.facts import CREATE_TIME, Facts, Snapshot
-from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, put_off
+from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, newest_told, put_off
 from shared.sync.model import (
     OF_EVENTS,
     UNKNOWN,
@@ -239,10 +239,7 @@ class Engine:
         seen = await self._snapshot(shard, booking, marks, links)
         lost_answers = 0
         for _ in range(MOST_DECISIONS):
-            plan = decide(seen, self._policy) if seen.is_booking_read else decide_by_event(seen, self._policy)
-            if plan is None:
-                seen = await self._with_booking(seen)
-                plan = decide(seen, self._policy)
+            plan, seen = await self._decide(seen)
             await self._budget.spend(plan, seen)
             created = [action.mailbox for action in plan.actions if isinstance(action, CreateEvent)]
             self._creating.update(created)
@@ -268,6 +265,16 @@ class Engine:
             finally:
                 self._creating.subtract(created)
         raise TransientError(f"the event or the claim of the booking changed {MOST_DECISIONS} times meanwhile")
+
+    async def _decide(self, seen: Snapshot) -> tuple[Plan, Snapshot]:
+        """The plan, and what had to be read for it: as little as is enough."""
+        plan = None if seen.is_booking_read else decide_by_event(seen, self._policy)
+        if plan is None and seen.told is not None:
+            seen = await self._with_event(replace(seen, told=None))
+            plan = decide_by_event(seen, self._policy)
+        if plan is None and not seen.is_booking_read:
+            seen = await self._with_booking(seen)
+        return plan or decide(seen, self._policy), seen
 
     async def _snapshot(
         self, shard: Shard, booking: BookingId, marks: tuple[Mark, ...], links: tuple[Link, ...]
@@ -298,13 +305,17 @@ class Engine:
             is_unsure=self._is_unsure(booking),
         )
         if any(mark.cause in OF_EVENTS for mark in marks):
-            seen = await self._with_event(seen)
-            if all(mark.cause in OF_EVENTS for mark in marks):
+            is_all = all(mark.cause in OF_EVENTS for mark in marks)
+            seen = await self._with_event(seen, is_told_enough=is_all)
+            if is_all:
                 return seen
         return await self._with_booking(seen)
 
-    async def _with_event(self, seen: Snapshot) -> Snapshot:
-        """With the event that the hints are about, if it is the one that stands for the booking."""
+    async def _with_event(self, seen: Snapshot, *, is_told_enough: bool = False) -> Snapshot:
+        """With the event that the hints are about, if it is the one that stands for the booking.
+
+        It is read, unless what a notification brought along `is_told_enough` to begin with.
+        """
         link = Facts(seen, self._policy).link
         if link is None or link.event is None:
             return seen
@@ -313,6 +324,9 @@ class Engine:
             return seen
         if any(mark.cause is Cause.EVENT_DELETED for mark in hints):
             return await self._prove_gone(seen)
+        told = newest_told(mark.told for mark in hints if not link.has_seen(mark.etag))
+        if is_told_enough and told is not None and link.is_older_than(told):
+            return replace(seen, told=told)
         try:
             return replace(seen, event=await self._read(link.mailbox, link.event))
         except GoneError:

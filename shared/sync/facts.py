@@ -16,11 +16,13 @@ from shared.sync.model import (
     Content,
     Event,
     Field,
+    Fingerprint,
     Link,
     MailboxId,
     Mark,
     Shard,
     StatusKind,
+    Told,
     shard_of,
 )
 from shared.sync.translate import Policy, translate
@@ -31,11 +33,11 @@ class Snapshot:
     """Everything known about one booking now, and the marks that ask about it: the only input of a decision.
 
     `links` are the links of this shard, `claim` the booking's claim wherever it points. `event` is the linked event, if
-    it was read; `event_is_gone` says it is proven not to exist any more (R3). `found` are the events that a look-up by
-    marker found in the booking's mailbox. `unsearched` are mailboxes that may hold events of ours without a link.
-    `is_booking_read` is false where the event alone may be enough to decide; `refusal` is what Dataverse said against
-    what people did to the event. `worker` is who looks; `is_unsure` says that a write of its own, whose answer
-    was lost, may still be carried out.
+    it was read, `told` what a notification brought along of it, if it was not; `event_is_gone` says it is proven not to
+    exist any more (R3). `found` are the events that a look-up by marker found in the booking's mailbox. `unsearched`
+    are mailboxes that may hold events of ours without a link. `is_booking_read` is false where the event alone may be
+    enough to decide; `refusal` is what Dataverse said against what people did to the event. `worker` is who looks;
+    `is_unsure` says that a write of its own, whose answer was lost, may still be carried out.
     """
 
     booking_id: BookingId
@@ -47,6 +49,7 @@ class Snapshot:
     links: tuple[Link, ...] = ()
     claim: Claim | None = None
     event: Event | None = None
+    told: Told | None = None
     event_is_gone: bool = False
     found: tuple[Event, ...] = ()
     unsearched: frozenset[MailboxId] = frozenset()
@@ -358,10 +361,22 @@ class Facts:
     @property
     def edited(self) -> frozenset[Field]:
         """The fields in which the event is not any more as the base remembers it; the booking need not be known."""
-        if self.link is None or self.link.base is None or self.seen.event is None:
+        link, event, told = self.link, self.seen.event, self.seen.told
+        if link is None or link.base is None or (event is None and told is None):
             return frozenset()
-        prints = self.seen.event.content.fingerprints()
-        return frozenset(one for one in Field if prints[one] != self.link.base.event.get(one))
+        known: Mapping[Field, Fingerprint | None] = link.base.event
+        if event is None:
+            known = {**known, Field.BODY: link.preview}
+        return frozenset(one for one in Field if self.prints[one] != known.get(one))
+
+    @property
+    def prints(self) -> Mapping[Field, Fingerprint]:
+        """Those of the event as it was read or told; ask only when it was."""
+        if self.seen.event is not None:
+            return self.seen.event.content.fingerprints()
+        if self.seen.told is None:
+            raise LookupError("the table asked for the prints of an event of which nothing is known")
+        return self.seen.told.prints
 
     @cached_property
     def found(self) -> Event | None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from random import Random
 
-from shared.sync.model import BookingId, Cause, Mark
+from shared.sync.model import BookingId, Cause, Mark, Told
 
 FIRST_DELAY = timedelta(seconds=2)
 LONGEST_DELAY = timedelta(minutes=15)
@@ -45,9 +45,21 @@ def _fold(marks: tuple[Mark, ...]) -> Mark:
         version=None if None in versions else max(version for version in versions if version is not None),
         generation=max(mark.generation for mark in marks),
         etag=etags.pop() if len(etags) == 1 else "",
+        told=newest_told(mark.told for mark in marks),
         is_approved=any(mark.is_approved for mark in marks),
         key="",
     )
+
+
+def newest_told(told: Iterable[Told | None]) -> Told | None:
+    """What the newest hint brought along; nothing as soon as one brought nothing, for that may be the newest."""
+    newest: Told | None = None
+    for one in told:
+        if one is None:
+            return None
+        if newest is None or newest.modified_at < one.modified_at:
+            newest = one
+    return newest
 
 
 def put_off(

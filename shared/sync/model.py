@@ -237,6 +237,7 @@ class Event:
     """One event of ours as it is now. `is_meeting`: people are invited to it, or it is held online (R7).
 
     `read_at` is when it was asked for, if that was a reading: hints that were accepted until then are no news.
+    `modified_at` is the service's word on when it changed last, `preview` the print of the beginning of its body.
     """
 
     id: EventId
@@ -249,6 +250,8 @@ class Event:
     is_series: bool = False
     is_meeting: bool = False
     read_at: datetime | None = None
+    modified_at: datetime | None = None
+    preview: Fingerprint | None = None
 
     @property
     def unsuitable(self) -> str:
@@ -262,6 +265,20 @@ class Event:
         return ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a notification brought along of a plain event, as of one etag: when it is, and prints of all else.
+
+    For `Field.BODY` it is the print of the beginning of the body: a notification never brings more of it.
+    """
+
+    etag: str
+    modified_at: datetime
+    start: datetime
+    end: datetime
+    prints: Mapping[Field, Fingerprint]
+
+
 MOST_ETAGS = 4
 """How many earlier etags of an event a link remembers; hints of one change come late and more than once."""
 
@@ -272,9 +289,10 @@ class Link:
 
     It is saved as an intent (`event` is None) by the worker `noted_by` before the event is created, and confirmed with
     the event's id. Before its event is deleted it loses its `base`: nothing is known of the event from then on. `etag`
-    is the event's, `etags` are some that it had before, and `read_at` is when it was last read; `version` is the row
-    version of the booking that the event shows. `predecessor` is the mailbox of the previous generation, which still
-    has to be told to give up its event (R10). `row` is the stored row's own version.
+    is the event's, `etags` are some that it had before, and `read_at` is when it was last read; `modified_at` and
+    `preview` are the event's own. `version` is the row version of the booking that the event shows. `predecessor` is
+    the mailbox of the previous generation, which still has to be told to give up its event (R10). `row` is the stored
+    row's own version.
     """
 
     booking: BookingId
@@ -287,6 +305,8 @@ class Link:
     etags: tuple[str, ...] = ()
     is_meeting: bool = False
     read_at: datetime | None = None
+    modified_at: datetime | None = None
+    preview: Fingerprint | None = None
     version: int = 0
     base: Base | None = None
     start: datetime | None = None
@@ -296,17 +316,34 @@ class Link:
 
     def showing(self, event: Event) -> Link:
         """The link with what is known of its event by now."""
-        older = (self.etag, *self.etags) if self.etag and self.etag != event.etag else self.etags
         return replace(
-            self,
+            self._as_of(event.etag),
             event=event.id,
-            etag=event.etag,
-            etags=older[:MOST_ETAGS],
             is_meeting=event.is_meeting,
             read_at=event.read_at or self.read_at,
+            modified_at=event.modified_at,
+            preview=event.preview,
             start=event.content.start,
             end=event.content.end,
         )
+
+    def as_told(self, told: Told) -> Link:
+        """The same, by what a notification brought along."""
+        return replace(
+            self._as_of(told.etag),
+            is_meeting=False,
+            modified_at=told.modified_at,
+            start=told.start,
+            end=told.end,
+        )
+
+    def _as_of(self, etag: str) -> Link:
+        older = (self.etag, *self.etags) if self.etag and self.etag != etag else self.etags
+        return replace(self, etag=etag, etags=older[:MOST_ETAGS])
+
+    def is_older_than(self, told: Told) -> bool:
+        """Whether a notification is news beyond doubt: both times are of the same event, by the same clock (R8)."""
+        return self.modified_at is not None and self.modified_at < told.modified_at
 
     def has_seen(self, etag: str) -> bool:
         """Whether the event had that etag when or before it was last seen: then a hint of it is no news (R5)."""
@@ -362,8 +399,8 @@ class Mark:
     `posts` counts the accepted hints it stands for (R11). A deletion is proof that the row was deleted (R3). A
     hand-over names in `generation` the first generation that no longer lives in this shard (R10). `version` is the row
     version that the post spoke of. `mailbox`, `event` and `etag` belong to the causes `OF_EVENTS`, where `booking` may
-    be `UNKNOWN`; `etag` is the event's when the hint named it. `is_approved`: an administrator has approved what it
-    leads to (R4). `key` is the stored row's key, empty before it is stored.
+    be `UNKNOWN`; `etag` is the event's when the hint named it, `told` what it brought along. `is_approved`: an
+    administrator has approved what it leads to (R4). `key` is the stored row's key, empty before it is stored.
     """
 
     booking: BookingId
@@ -377,6 +414,7 @@ class Mark:
     mailbox: MailboxId | None = None
     event: EventId | None = None
     etag: str = ""
+    told: Told | None = None
     correlation: str = ""
     is_approved: bool = False
     key: str = ""

@@ -17,6 +17,7 @@ from shared.sync.model import (
     Link,
     MailboxId,
     Mark,
+    Told,
 )
 from shared.sync.ports import JournalEntry, Known
 from shared.tables.tables import Stored, Value
@@ -58,6 +59,7 @@ def mark_values(mark: Mark) -> dict[str, Value]:
             "mailbox": mark.mailbox,
             "event": mark.event,
             "etag": mark.etag or None,
+            "told": None if mark.told is None else _told_text(mark.told),
             "correlation": mark.correlation,
             "approved": True if mark.is_approved else None,
         }
@@ -79,9 +81,26 @@ def mark_of(stored: Stored) -> Mark:
         mailbox=MailboxId(str(values["mailbox"])) if "mailbox" in values else None,
         event=EventId(str(values["event"])) if "event" in values else None,
         etag=str(values.get("etag", "")),
+        told=_told(str(values["told"])) if "told" in values else None,
         correlation=str(values["correlation"]),
         is_approved=bool(values.get("approved")),
         key=stored.row,
+    )
+
+
+def _told_text(told: Told) -> str:
+    times = (told.modified_at, told.start, told.end)
+    return json.dumps([told.etag, *map(text_of_time, times), dict(told.prints)])
+
+
+def _told(text: str) -> Told:
+    etag, modified_at, start, end, prints = json.loads(text)
+    return Told(
+        etag=etag,
+        modified_at=time_of(modified_at),
+        start=time_of(start),
+        end=time_of(end),
+        prints=_fingerprints(prints),
     )
 
 
@@ -104,6 +123,8 @@ def link_values(link: Link) -> dict[str, Value]:
             "etags": " ".join(link.etags) or None,
             "meeting": True if link.is_meeting else None,
             "read": None if link.read_at is None else text_of_time(link.read_at),
+            "modified": None if link.modified_at is None else text_of_time(link.modified_at),
+            "preview": link.preview,
             "version": str(link.version),
             "base": None if link.base is None else json.dumps([dict(link.base.booking), dict(link.base.event)]),
             "start": None if link.start is None else text_of_time(link.start),
@@ -127,6 +148,8 @@ def link_of(stored: Stored) -> Link:
         etags=tuple(str(values.get("etags", "")).split()),
         is_meeting=bool(values.get("meeting")),
         read_at=_optional_time(values.get("read")),
+        modified_at=_optional_time(values.get("modified")),
+        preview=Fingerprint(str(values["preview"])) if "preview" in values else None,
         version=int(values["version"]),
         base=_base(str(values["base"])) if "base" in values else None,
         start=_optional_time(values.get("start")),

@@ -65,6 +65,7 @@ class Burst:
             clock=self._clock,
             random=Random(0),
             new_secret=lambda: "secret",
+            secrets=None,
             transport=self,
             tokens=tokens,
             tables=self._tables,

@@ -118,6 +118,7 @@ class Worker:
             clock=self,
             random=self._chance,
             new_secret=stage.new_secret,
+            secrets=stage.vault,
             transport=self,
             tokens=tokens,
             tables=self,

@@ -28,6 +28,7 @@ from sandbox.seed import Contoso, seed_contoso
 from shared.app import App, Outside, build
 from shared.errors import BookingSyncError, InvalidPostError, NotSentError, OutcomeUnknownError, UnavailableError
 from shared.http import HttpRequest, HttpResponse, Tokens, Transport
+from shared.secrets import Secrets
 from shared.settings import Settings
 from shared.sync.model import UNROUTED, Shard
 from shared.tables.memory import MemoryTables
@@ -197,6 +198,7 @@ class Scene:
         self.network = InProcess(self.cloud)
         self.tables = MemoryTables()
         self.random = Random(seed)
+        self.vault: Secrets | None = None
         self.settings = Settings.from_environment(self._environment(settings or {}))
         self._planner: Tokens = LoginTokens(self.network, self.directory.tenant_id, self.contoso.planner, self.clock)
 
@@ -295,6 +297,7 @@ class World(Scene):
             clock=self.clock,
             random=self.random,
             new_secret=self.new_secret,
+            secrets=self.vault,
             transport=outer,
             tokens=tokens,
             tables=outer,
