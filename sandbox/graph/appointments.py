@@ -16,15 +16,16 @@ from types import MappingProxyType
 
 from sandbox.graph.businesses import Appointment, Business, Policy, Service, is_open
 from sandbox.graph.errors import GraphError, bad_request, failed_validation, not_modelled, unknown_property
+from sandbox.graph.locations import read_location
 from sandbox.graph.times import read_moment, wall_time, write_instant, write_wall
 from sandbox.graph.values import (
-    not_a,
     read_choice,
     read_duration,
     read_flag,
     read_integer,
     read_list,
     read_members,
+    read_number,
     read_string,
     write_duration,
 )
@@ -40,21 +41,7 @@ _CUSTOMER = frozenset(
     {"customerId", "name", "emailAddress", "phone", "notes", "location", "timeZone", "customQuestionAnswers"}
 )
 _REMINDER = frozenset({"message", "offset", "recipients"})
-_LOCATION = frozenset(
-    {"displayName", "locationEmailAddress", "locationUri", "locationType", "uniqueId", "uniqueIdType", "address"}
-) | {"coordinates"}
-
 type Details = dict[str, Json]
-
-
-def _object(type_name: str, known: frozenset[str]) -> Callable[[str, Json], Json]:
-    return lambda name, value: dict(read_members(type_name, name, value, known))
-
-
-def _price(name: str, value: Json) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise not_a("Edm.Double", name, value)
-    return float(value)
 
 
 def _reminders(name: str, value: Json) -> Json:
@@ -74,11 +61,22 @@ def _reminders(name: str, value: Json) -> Json:
 
 
 def _customers(name: str, value: Json) -> Json:
-    members = [dict(read_members(CUSTOMER, name, item, _CUSTOMER)) for item in read_list(name, value)]
-    for one in members:
-        if "location" in one:
-            one["location"] = _object("microsoft.graph.location", _LOCATION)("location", one["location"])
-    return members
+    found = []
+    for item in read_list(name, value):
+        one: dict[str, Json] = {}
+        for member, inner in read_members(CUSTOMER, name, item, _CUSTOMER).items():
+            if member == "customQuestionAnswers":
+                if inner != []:
+                    raise not_modelled("answers to questions in an appointment")
+                one[member] = []
+            else:
+                one[member] = dict(read_location(member, inner)) if member == "location" else read_string(member, inner)
+        found.append(one)
+    return found
+
+
+def _location(name: str, value: Json) -> Json:
+    return dict(read_location(name, value))
 
 
 _DETAILS: dict[str, Callable[[str, Json], Json]] = {
@@ -87,9 +85,9 @@ _DETAILS: dict[str, Callable[[str, Json], Json]] = {
     "appointmentLabel": read_string,
     **dict.fromkeys(("smsNotificationsEnabled", "isLocationOnline", "optOutOfCustomerEmail"), read_flag),
     "isCustomerAllowedToManageBooking": read_flag,
-    "price": _price,
+    "price": read_number,
     "priceType": lambda name, value: read_choice(name, value, PRICES),
-    "serviceLocation": _object("microsoft.graph.location", _LOCATION),
+    "serviceLocation": _location,
     "maximumAttendeesCount": read_integer,
     "reminders": _reminders,
     "customers": _customers,

@@ -30,6 +30,7 @@ from sandbox.graph.errors import (
     resource_not_found,
 )
 from sandbox.graph.events import Content, in_window
+from sandbox.graph.locations import read_address
 from sandbox.graph.odata import read_options
 from sandbox.graph.operations import (
     APPOINTMENTS_READ,
@@ -41,7 +42,7 @@ from sandbox.graph.operations import (
 )
 from sandbox.graph.state import State
 from sandbox.graph.times import Moment, read_instant, read_moment
-from sandbox.graph.values import read_list, read_members, read_parameters, read_string
+from sandbox.graph.values import read_choice, read_list, read_members, read_parameters, read_string
 from sandbox.graph.writing import read_object
 from sandbox.http import Json, Response, Route
 from sandbox.settings import flag
@@ -59,7 +60,7 @@ ROOT = "/solutions/bookingBusinesses"
 _FREE = frozenset({"free", "workingElsewhere", "unknown"})
 _CUSTOMER_MEMBERS = frozenset({"displayName", "emailAddress", "phones", "addresses"})
 _PHONE = frozenset({"type", "number", "region", "language"})
-_ADDRESS = frozenset({"street", "city", "state", "countryOrRegion", "postalCode"})
+PHONES = ("home", "business", "mobile", "other", "assistant", "homeFax", "businessFax", "otherFax", "pager", "radio")
 
 
 class Bookings:
@@ -140,8 +141,8 @@ class Bookings:
         kind = "microsoft.graph.bookingCustomer"
         body = read_members(kind, "body", read_object(context.request), _CUSTOMER_MEMBERS)
         phones, addresses = (
-            tuple(read_members(name, name, one, known) for one in read_list(name, body.get(name, [])))
-            for name, known in (("phones", _PHONE), ("addresses", _ADDRESS))
+            tuple(read(name, one) for one in read_list(name, body.get(name, [])))
+            for name, read in (("phones", _phone), ("addresses", read_address))
         )
         made = Customer(
             id=self._cloud.new_id(),
@@ -283,6 +284,14 @@ class Bookings:
     def _remove(self, business: Business, gone: Appointment, at: datetime) -> None:
         self._save(business, replace(gone, staff=()), at)
         del business.appointments[gone.id]
+
+
+def _phone(name: str, value: Json) -> Json:
+    members = read_members("microsoft.graph.phone", name, value, _PHONE)
+    return {
+        part: read_choice(part, text, PHONES) if part == "type" else read_string(part, text)
+        for part, text in members.items()
+    }
 
 
 def _content(wanted: Appointment, before: Content | None) -> Content:

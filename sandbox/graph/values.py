@@ -48,6 +48,13 @@ def read_integer(name: str, value: Json) -> int:
     return value
 
 
+def read_number(name: str, value: Json) -> float:
+    """A finite number. Raises `GraphError`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise not_a("Edm.Double", name, value)
+    return float(value)
+
+
 def read_date(name: str, value: Json) -> date:
     """A day. Raises `GraphError`."""
     try:

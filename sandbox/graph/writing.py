@@ -17,6 +17,7 @@ from sandbox.graph.bodies import Body, read_html, read_text
 from sandbox.graph.errors import failed_validation, invalid_request, not_modelled, unknown_property, unreadable_body
 from sandbox.graph.events import NOT_ANSWERED, Attendee, Content
 from sandbox.graph.extensions import read_extensions
+from sandbox.graph.locations import read_location
 from sandbox.graph.recurrence import read_recurrence
 from sandbox.graph.times import read_moment, wall_time
 from sandbox.graph.values import not_a, read_choice, read_flag, read_integer, read_list, read_members, read_string
@@ -59,22 +60,6 @@ READ_ONLY = frozenset(
         "instances",
     }
 )
-_LOCATION_TEXTS = frozenset({"displayName", "locationEmailAddress", "locationUri", "uniqueId"})
-_LOCATION_CHOICES = {
-    "locationType": (
-        "default",
-        "conferenceRoom",
-        "homeAddress",
-        "businessAddress",
-        "geoCoordinates",
-        "streetAddress",
-        "hotel",
-        "restaurant",
-        "localBusiness",
-        "postalAddress",
-    ),
-    "uniqueIdType": ("unknown", "locationStore", "directory", "private", "bing"),
-}
 _PROPERTY_ID = re.compile(
     r"(?P<type>\w+) (?:\{(?P<guid>[0-9a-f-]{36})\} (?P<by>Name|Id) (?P<name>.+)|0x[0-9a-f]+)", re.IGNORECASE
 )
@@ -255,30 +240,12 @@ def read_body(name: str, value: Json) -> Body:
 
 
 def _location(name: str, value: Json) -> Changes:
-    found = {} if value is None else _read_location(name, value)
+    found = {} if value is None else read_location(name, value)
     return {"locations": (found,) if found.get("displayName") else ()}
 
 
 def _locations(name: str, value: Json) -> Changes:
-    return {"locations": tuple(_read_location(name, item) for item in read_list(name, value))}
-
-
-def _read_location(name: str, value: Json) -> Mapping[str, Json]:
-    if not isinstance(value, dict):
-        raise not_a("microsoft.graph.location", name, value)
-    found: dict[str, Json] = {}
-    for key, item in value.items():
-        if key == "@odata.type" or item is None:
-            continue
-        if key in _LOCATION_TEXTS:
-            found[key] = read_string(key, item)
-        elif key in _LOCATION_CHOICES:
-            found[key] = read_choice(key, item, _LOCATION_CHOICES[key])
-        elif key in ("address", "coordinates") and isinstance(item, dict):
-            found[key] = item
-        else:
-            raise unknown_property(key, "microsoft.graph.location")
-    return MappingProxyType(found)
+    return {"locations": tuple(read_location(name, item) for item in read_list(name, value))}
 
 
 def _properties(name: str, value: Json) -> Changes:

@@ -181,7 +181,7 @@ def _required(of: Type, *, whole: bool) -> frozenset[str]:
 
 def _one_of(members: frozenset[str], name: str) -> Check:
     def check(value: Any, path: str, problems: Problems) -> None:
-        if value not in members:
+        if not isinstance(value, str) or value not in members:
             problems.append((path, f"'{value}' is no {name}"))
 
     return check
