@@ -57,18 +57,33 @@ class GraphEvents:
         self._clock = clock
 
     async def find_events(self, mailbox: MailboxId, prefix: str) -> Sequence[Event]:
-        """The events whose marker begins with `prefix`, over all calendars of the mailbox."""
+        """The events in the mailbox's own calendar whose marker begins with `prefix`."""
+        return await self._find(mailbox, _events(mailbox), prefix)
+
+    async def find_everywhere(self, mailbox: MailboxId, prefix: str) -> Sequence[Event]:
+        """The same in all its calendars, one after the other."""
+        path = f"/v1.0/users/{quote(mailbox, safe='')}/calendars"
+        found: list[Event] = []
+        for calendar in await self._pages(mailbox, f"{path}?$select=id&$top=50"):
+            found += await self._find(mailbox, f"{path}/{quote(calendar['id'], safe='')}/events", prefix)
+        return found
+
+    async def _find(self, mailbox: MailboxId, path: str, prefix: str) -> Sequence[Event]:
         # Only the app's own text stands in the quotes: organisation and booking ids are GUIDs.
         condition = (
             f"singleValueExtendedProperties/Any(ep: ep/id eq '{MARKER_PROPERTY}' and startswith(ep/value,'{prefix}'))"
         )
         query = {"$filter": condition, "$expand": EXPAND_MARKER, "$select": SELECT, "$top": "50"}
-        return [event_of(mailbox, value, self._style) for value in await self.search(mailbox, query)]
+        pages = await self._pages(mailbox, f"{path}?{urlencode(query, quote_via=quote)}")
+        return [event_of(mailbox, value, self._style) for value in pages]
 
     async def search(self, mailbox: MailboxId, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        """All events that are found, page by page."""
+        """All events that are found."""
+        return await self._pages(mailbox, f"{_events(mailbox)}?{urlencode(query, quote_via=quote)}")
+
+    async def _pages(self, mailbox: MailboxId, path: str) -> list[dict[str, Any]]:
+        """All that a list holds, page by page."""
         found: list[dict[str, Any]] = []
-        path = f"{_events(mailbox)}?{urlencode(query, quote_via=quote)}"
         while path:
             page = await self._call("GET", mailbox, path)
             body = page.json()

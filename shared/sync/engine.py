@@ -236,6 +236,9 @@ class Engine:
         if is_already_seen(marks, links):
             await self._commit(shard, marks, Plan(reason=Reason.ALREADY_SEEN, outcome=Outcome.SUPERSEDED), Effects())
             return set()
+        if all(mark.event is not None and all(mark.event != link.event for link in links) for mark in marks):
+            await self._commit(shard, marks, await self._about_stray(booking, marks), Effects())
+            return set()
         seen = await self._snapshot(shard, booking, marks, links)
         lost_answers = 0
         for _ in range(MOST_DECISIONS):
@@ -275,6 +278,16 @@ class Engine:
         if plan is None and not seen.is_booking_read:
             seen = await self._with_booking(seen)
         return plan or decide(seen, self._policy), seen
+
+    async def _about_stray(self, booking: BookingId, marks: tuple[Mark, ...]) -> Plan:
+        """Events that were ours are told of: late hints, or people have taken one out of Deleted Items again."""
+        prefix = Marker.prefix(self._policy.organization, booking)
+        for mailbox in sorted({mark.mailbox for mark in marks if mark.mailbox is not None}):
+            found = {event.id for event in await self._events.find_events(mailbox, prefix)}
+            if any(mark.event in found for mark in marks):
+                words = "people have restored an event that went with its booking: delete it, or plan the visit anew"
+                return Plan(reason=Reason.RESTORED_BY_PEOPLE, outcome=Outcome.PARKED, detail=words)
+        return Plan(reason=Reason.FOREIGN, outcome=Outcome.SKIPPED)
 
     async def _snapshot(
         self, shard: Shard, booking: BookingId, marks: tuple[Mark, ...], links: tuple[Link, ...]
@@ -386,7 +399,10 @@ class Engine:
         if too_early > timedelta():
             raise TransientError("the event cannot be found so soon after it was written", retry_after=too_early)
         with suppress(GoneError):
-            await self._events.get_event(link.mailbox, link.event)
+            event = await self._read(link.mailbox, link.event)
+            elsewhere = await self._events.find_everywhere(link.mailbox, prefix)
+            if any(other.id == event.id for other in elsewhere):
+                return replace(seen, event=event, found=found)
         return replace(seen, event_is_gone=True, found=found)
 
     async def _commit(

@@ -42,6 +42,7 @@ class Kind(StrEnum):
 
     JOURNAL = "journal"
     TOMBSTONE = "tombstones"
+    GONE_EVENT = "gone events"
     RESOURCE = "resources"
     DEAD_LETTER = "dead letters"
 
@@ -148,6 +149,7 @@ class Housekeeping:
         return {
             Kind.JOURNAL: datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC),
             Kind.TOMBSTONE: began - TOMBSTONE_LIFE,
+            Kind.GONE_EVENT: began - TOMBSTONE_LIFE,
             Kind.RESOURCE: began,
             Kind.DEAD_LETTER: began - self._dead_letter_life if self._dead_letter_life else NEVER,
         }

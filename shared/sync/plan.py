@@ -50,6 +50,7 @@ class Reason(StrEnum):
     # Of the engine's own: no decision was needed, or none could be carried out.
     ALREADY_SEEN = "already_seen"
     FOREIGN = "foreign"
+    RESTORED_BY_PEOPLE = "restored_by_people"
     KEYS_USED_UP = "keys_used_up"
     MAILBOX_GONE = "mailbox_gone"
     DELETION_BUDGET = "deletion_budget"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from shared.sync.model import (
@@ -69,7 +69,10 @@ class EventSide(Protocol):
     """Microsoft 365 calendars. Every method raises `MailboxGoneError` when the whole mailbox cannot be reached."""
 
     async def find_events(self, mailbox: MailboxId, prefix: str) -> Sequence[Event]:
-        """The events of the mailbox whose marker begins with `prefix`."""
+        """The events in the mailbox's own calendar whose marker begins with `prefix`."""
+
+    async def find_everywhere(self, mailbox: MailboxId, prefix: str) -> Sequence[Event]:
+        """The same in all calendars of the mailbox, not only in its own one; some requests more."""
 
     async def get_event(self, mailbox: MailboxId, event: EventId) -> Event:
         """One event. Raises `GoneError`."""
@@ -115,22 +118,32 @@ class JournalEntry:
     lost: Mapping[Field, str] = field(default_factory=dict)
 
 
+LATE = timedelta(minutes=2)
+"""How long after an event went hints of it are taken for late ones."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the index says of an event of ours: its booking, the etags that its link has seen, when it was last read."""
+    """What the index says of an event of ours: its booking, the etags that its link has seen, when it was last read.
+
+    `gone_at`: then the link was removed, because the event was gone or had to go.
+    """
 
     booking: BookingId
     etags: frozenset[str]
     read_at: datetime | None = None
+    gone_at: datetime | None = None
 
     def is_news(self, mark: Mark) -> bool:
         """Whether the mark may tell of something that the link does not know (R5).
 
-        Whatever a hint tells of has happened before the hint was accepted, and a later reading has seen it.
+        Whatever a hint tells of has happened before the hint was accepted, and a later reading has seen it. For a while
+        after an event went there are hints of that.
         """
         if mark.cause is not Cause.EVENT_CHANGED:
-            return True
-        return mark.etag not in self.etags and (self.read_at is None or mark.accepted_at > self.read_at)
+            return self.gone_at is None
+        is_late = self.gone_at is not None and mark.accepted_at <= self.gone_at + LATE
+        return not is_late and mark.etag not in self.etags and not (self.read_at and mark.accepted_at <= self.read_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +200,7 @@ class Store(Protocol):
         """The links of one booking in this shard."""
 
     async def known_events(self, shard: Shard, events: Collection[EventId]) -> Mapping[EventId, Known]:
-        """Of those events, the ones that are linked in this shard."""
+        """Of those events, the ones that are or were linked in this shard."""
 
     async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
         """Write the link of an event about to be created or deleted, and with it a mark that looks after it.

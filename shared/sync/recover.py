@@ -258,9 +258,10 @@ class Recovery:
         marks: list[Mark] = []
         for event, item in newest.items():
             there = known.get(event)
-            if there is not None and not (item.etag and item.etag in there.etags):
-                marks.append(_hint(there.booking, mailbox, item, now, now))
-            elif there is None and item.created_at is not None and item.created_at > now - YOUNG:
+            if there is not None:
+                hint = _hint(there.booking, mailbox, item, now, now)
+                marks += [hint] if there.is_news(hint) else []
+            elif item.created_at is not None and item.created_at > now - YOUNG:
                 marks.append(_hint(UNKNOWN, mailbox, item, now, now + CREATION))
         await self._put(shard, marks, tally)
 

@@ -23,10 +23,18 @@ STATE = "round"
 PAGE = 500
 """Rows that are looked at together."""
 
-PREFIXES = {Kind.JOURNAL: "journal:", Kind.TOMBSTONE: "", Kind.RESOURCE: "", Kind.DEAD_LETTER: "dead:"}
+PREFIXES = {
+    Kind.JOURNAL: "journal:",
+    Kind.TOMBSTONE: "",
+    Kind.GONE_EVENT: "event:",
+    Kind.RESOURCE: "",
+    Kind.DEAD_LETTER: "dead:",
+}
+IN_SHARDS = (Kind.JOURNAL, Kind.DEAD_LETTER, Kind.GONE_EVENT)
 OLD: dict[Kind, Callable[[Stored, datetime], bool]] = {
     Kind.JOURNAL: lambda _row, _before: True,  # no other rows are read
     Kind.TOMBSTONE: lambda row, before: (claim_of(row).retired_at or before) < before,
+    Kind.GONE_EVENT: lambda row, before: "gone" in row.values and time_of(row.values["gone"]) < before,
     Kind.RESOURCE: lambda row, before: time_of(row.values["expires"]) < before,
     Kind.DEAD_LETTER: lambda row, before: (
         row.values["outcome"] != Outcome.QUARANTINED and time_of(row.values["at"]) < before
@@ -41,7 +49,7 @@ class TableHousekeeping:
     def __init__(self, tables: Tables, shards: int) -> None:
         """Keep house in `tables`, whose mailboxes are divided into so many `shards`."""
         self._tables = tables
-        in_shards = [Place(kind, shard) for kind in (Kind.JOURNAL, Kind.DEAD_LETTER) for shard in all_shards(shards)]
+        in_shards = [Place(kind, shard) for kind in IN_SHARDS for shard in all_shards(shards)]
         claims = [Place(Kind.TOMBSTONE, Shard(partition)) for partition in CLAIM_PARTITIONS]
         self._places = (*in_shards, *claims, Place(Kind.RESOURCE, Shard(RESOURCES)))
 

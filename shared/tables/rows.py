@@ -173,13 +173,14 @@ def event_key(event: EventId) -> str:
     return f"event:{event}"
 
 
-def known_values(link: Link) -> dict[str, Value]:
-    """What has to be known of an event before its link is read."""
+def known_values(link: Link, *, gone_at: datetime | None = None) -> dict[str, Value]:
+    """What has to be known of an event before its link is read; for a while also after it was removed."""
     return _without_nothing(
         {
             "booking": link.booking,
             "etags": " ".join((link.etag, *link.etags)).strip(),
             "read": None if link.read_at is None else text_of_time(link.read_at),
+            "gone": None if gone_at is None else text_of_time(gone_at),
         }
     )
 
@@ -191,6 +192,7 @@ def known_of(stored: Stored) -> Known:
         booking=BookingId(str(values["booking"])),
         etags=frozenset(str(values["etags"]).split()),
         read_at=_optional_time(values.get("read")),
+        gone_at=_optional_time(values.get("gone")),
     )
 
 

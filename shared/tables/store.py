@@ -34,7 +34,7 @@ from random import Random
 
 from shared.errors import EpochMissingError, PreconditionError, SettingsError
 from shared.sync.marks import coalesce
-from shared.sync.model import UNKNOWN, BookingId, Claim, EventId, Link, MailboxId, Mark, ResourceId, Shard, all_shards
+from shared.sync.model import BookingId, Claim, EventId, Link, MailboxId, Mark, ResourceId, Shard, all_shards
 from shared.sync.plan import Outcome
 from shared.sync.ports import Commit, JournalEntry, Known, Lease
 from shared.tables.leases import HEAD, Heads, Leases
@@ -156,10 +156,9 @@ class TableStore:
         return tuple(link_of(row) for row in rows)
 
     async def known_events(self, shard: Shard, events: Collection[EventId]) -> Mapping[EventId, Known]:
-        """Of those events, the ones that are linked in this shard."""
+        """Of those events, the ones that are or were linked in this shard."""
         rows = await asyncio.gather(*(self._tables.get(shard, event_key(event)) for event in events))
-        found = {event: known_of(row) for event, row in zip(events, rows, strict=True) if row is not None}
-        return {event: known for event, known in found.items() if known.booking != UNKNOWN}
+        return {event: known_of(row) for event, row in zip(events, rows, strict=True) if row is not None}
 
     async def save_intent(self, shard: Shard, link: Link, look: Mark) -> tuple[Link, Mark]:
         """Write the link and the mark that looks after it, in a shard with an epoch."""
@@ -265,6 +264,7 @@ class TableStore:
 
 def _index_rows(commit: Commit) -> list[Operation]:
     """Whose the events of the saved links are; those of removed ones are known to have been ours."""
-    gone = {link.event: replace(link, booking=UNKNOWN) for link in commit.remove}
-    links = gone | {link.event: link for link in commit.save}
-    return [Put(event_key(event), known_values(link)) for event, link in links.items() if event is not None]
+    at = commit.entry.at if commit.entry is not None else None
+    rows = {link.event: known_values(link, gone_at=at) for link in commit.remove}
+    rows |= {link.event: known_values(link) for link in commit.save}
+    return [Put(event_key(event), values) for event, values in rows.items() if event is not None]

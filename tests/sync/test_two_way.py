@@ -389,3 +389,65 @@ def test_windows_move_on_and_nothing_is_created_or_deleted_by_that() -> None:
         assert [entry for entry in now.journal() if entry[1] == "applied"] == [("created", "applied")]
 
     told(story)
+
+
+def test_r9_an_event_in_another_calendar_stays_ours_by_its_id() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        made, rota, _ = await now.call_graph("POST", "/users/alice@contoso.test/calendars", {"name": "Rota"})
+        assert made == 201, rota
+        now.graph.by_hand.do("move", "alice@contoso.test", event.folder_id, "Rota")
+        await now.settle()
+        await planner.move(booking, LATER)
+        await now.settle()
+        assert only(now.events("alice")).content.start.at == LATER
+        await ask_calendars(now)
+        await ask_calendars(now)
+        assert only(now.events("alice")).item_id == event.item_id
+        assert (await row_of(now, booking))["BookingStatus"]["name"] == "Committed"
+
+    told(story, TOLD)
+
+
+def test_r9_an_event_that_people_restore_after_its_booking_was_canceled_is_parked() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        await planner.set_status(booking, "Canceled")
+        await now.settle()
+        assert now.events("alice") == []
+        await now.clock.sleep(LONG_AFTER.total_seconds())
+        now.cloud.recorder.clear()
+        now.graph.by_hand.do("restore", "alice@contoso.test", event.item_id, "")
+        await now.settle()
+        await now.clock.sleep(60)
+        await now.settle()
+        assert now.rows("dead")[0]["reason"] == "restored_by_people"
+        assert only(now.events("alice")).item_id == event.item_id
+        assert reads_and_writes(now)[1:] == (0, 0)
+
+    told(story, TOLD)
+
+
+def test_r7_an_event_with_guests_keeps_its_body_and_is_canceled_with_a_message() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        guest = {"emailAddress": {"address": "bob@contoso.test", "name": "Bob"}, "type": "required"}
+        await Technician(now).change(event, attendees=[guest], body={"contentType": "html", "content": "<p>Join</p>"})
+        await now.settle()
+        await planner.change(booking, name="Boiler repair")
+        await planner.move(booking, LATER)
+        await now.settle()
+        [shown] = [one for one in now.events("alice") if one.item_id == event.item_id]
+        assert shown.content.start.at == LATER
+        assert "Join" in shown.content.body.html
+        assert shown.content.subject == "Boiler service"
+        now.cloud.recorder.clear()
+        await planner.set_status(booking, "Canceled")
+        await now.settle()
+        assert now.events("alice") == []
+        app = [call for call in now.cloud.recorder.calls if call.app == now.contoso.booking_sync.client_id]
+        assert [call.path.rpartition("/")[2] for call in app if call.method == "POST" and call.service == "graph"] == [
+            "cancel"
+        ]
+
+    told(story, TOLD)

@@ -73,4 +73,4 @@ async def test_a_round_is_remembered_and_belongs_to_one_host(tables: Tables) -> 
 def test_every_kind_of_row_has_its_places() -> None:
     places = TableHousekeeping(MemoryTables(), 8).places()
     assert {place.kind for place in places} == set(Kind)
-    assert len(places) == len(set(places)) == 9 + 9 + 16 + 1
+    assert len(places) == len(set(places)) == 9 + 9 + 9 + 16 + 1
