@@ -147,8 +147,7 @@ class Notices:
             if same is not None:
                 mark = replace(mark, posts=same.posts + 1, told=newest_told((same.told, mark.told)))
             of_shard[key] = mark
-        for shard, group in marks.items():
-            await self._marks.put_marks(shard, list(group.values()))
+        await asyncio.gather(*(self._marks.put_marks(shard, list(group.values())) for shard, group in marks.items()))
         return sorted(marks)
 
     async def _note(self, believed: Sequence[tuple[MailboxId, Notice]]) -> None:
