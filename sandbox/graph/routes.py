@@ -74,7 +74,13 @@ class Graph:
         )
         self.by_hand = ByHand(cloud.clock, directory, self.state)
         self._bookings = Bookings(cloud, directory, self.state)
-        others = (Users(directory), DirectoryChanges(cloud, directory), Places(directory), self._bookings, subscribing)
+        others = (
+            Users(cloud, directory),
+            DirectoryChanges(cloud, directory),
+            Places(directory),
+            self._bookings,
+            subscribing,
+        )
         self._router = Router(
             [
                 Route("POST", BATCH, self._batch),

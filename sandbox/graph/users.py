@@ -1,6 +1,8 @@
 """The directory as Graph shows it: users, rooms among them.
 
-Microsoft Graph docs, "List users", "Get a user", "Update user", "Delete a user". Restoring is not modelled.
+Microsoft Graph docs, "List users", "Get a user", "Create user", "Update user", "Delete a user". Who is created has a
+mailbox at once, which takes a while in the real service; nickname and password are of no use here. Restoring is not
+modelled.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ from http import HTTPStatus
 
 from odata_query import ast
 
+from sandbox.cloud import Cloud
 from sandbox.directory import Account, Directory
-from sandbox.graph.errors import directory_access_denied, not_modelled, user_not_found
+from sandbox.graph.errors import bad_request, directory_access_denied, not_modelled, user_not_found
 from sandbox.graph.filters import Field, Fields, Kind
 from sandbox.graph.odata import next_link, read_offset, read_options
 from sandbox.graph.operations import USER_READ, USER_READ_BASIC, USER_WRITE, Context, needs
-from sandbox.graph.values import read_flag, read_string
+from sandbox.graph.values import read_flag, read_members, read_string
 from sandbox.graph.writing import read_object
 from sandbox.http import Json, Response, Route
 
@@ -42,6 +45,8 @@ _WRITERS: dict[str, tuple[str, Callable[[str, Json], Json]]] = {
     "accountEnabled": ("enabled", read_flag),
     "jobTitle": ("job_title", lambda name, value: None if value is None else read_string(name, value)),
 }
+_REQUIRED = frozenset({"accountEnabled", "displayName", "mailNickname", "passwordProfile", "userPrincipalName"})
+_CREATABLE = _REQUIRED | {"jobTitle"}
 _FIELDS = Fields(
     "microsoft.graph.user",
     {
@@ -59,8 +64,9 @@ _FIELDS = Fields(
 class Users:
     """The operations on users."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, cloud: Cloud, directory: Directory) -> None:
         """Show `directory`."""
+        self._cloud = cloud
         self._directory = directory
 
     def routes(self) -> list[Route]:
@@ -68,6 +74,7 @@ class Users:
         readers, denied = USER_READ | USER_READ_BASIC, directory_access_denied()
         return [
             Route("GET", "/users", needs(readers, denied, self._list)),
+            Route("POST", "/users", needs(USER_WRITE, denied, self._create)),
             Route("GET", "/users/{user}", needs(readers, denied, self._get)),
             Route("PATCH", "/users/{user}", needs(USER_WRITE, denied, self._update)),
             Route("DELETE", "/users/{user}", needs(USER_WRITE, denied, self._delete)),
@@ -104,6 +111,19 @@ class Users:
                 **user_json(account, names),
             },
         )
+
+    async def _create(self, context: Context) -> Response:
+        read_options(context.request, frozenset())
+        body = read_members("microsoft.graph.user", "body", read_object(context.request), _CREATABLE)
+        if missing := sorted(_REQUIRED - body.keys()):
+            raise bad_request(f"A value is required for the property '{missing[0]}' of the resource.")
+        read_string("mailNickname", body["mailNickname"])
+        changes = {_WRITERS[name][0]: _WRITERS[name][1](name, body[name]) for name in _WRITERS if name in body}
+        if self._directory.find(str(changes["address"])) is not None:
+            raise bad_request("Another object with the same value for property userPrincipalName already exists.")
+        account = self._directory.add(Account(**{"id": self._cloud.new_id(), **changes}))
+        metadata = context.metadata("users", entity=True)
+        return context.answer(HTTPStatus.CREATED, {"@odata.context": metadata, **user_json(account, _BY_DEFAULT)})
 
     async def _update(self, context: Context, user: str) -> Response:
         read_options(context.request, frozenset())

@@ -87,6 +87,13 @@ _LETTERS = {
     ("POST", "/messages/{message}/move"): Specimen({"Mail.ReadWrite"}, {"destinationId": "deleteditems"}),
 }
 """Below a mailbox, and below one of its folders."""
+A_USER: dict[str, Json] = {
+    "accountEnabled": True,
+    "displayName": "New",
+    "mailNickname": "new",
+    "userPrincipalName": "new@contoso.test",
+    "passwordProfile": {"password": "not kept"},
+}
 _ZONES = "/users/{user}/outlook/supportedTimeZones"
 _SCHEDULES = {"schedules": [BOB], "startTime": WHEN, "endTime": LATER}
 SPECIMENS: dict[tuple[str, str], Specimen] = {
@@ -127,6 +134,7 @@ SPECIMENS: dict[tuple[str, str], Specimen] = {
         DIRECTORY,
     ),
     ("GET", "/users"): Specimen(PEOPLE_READ, denied=DIRECTORY),
+    ("POST", "/users"): Specimen(DIRECTORY_WRITE, A_USER, denied=DIRECTORY),
     ("GET", "/users/delta"): Specimen(DIRECTORY_READ, denied=DIRECTORY),
     ("GET", "/users/delta()"): Specimen(DIRECTORY_READ, denied=DIRECTORY),
     ("GET", "/users/{user}"): Specimen(PEOPLE_READ, denied=DIRECTORY),
@@ -205,6 +213,8 @@ async def path_of(route: Route, graph: Graph, app: App, directory: Directory) ->
     people = {address: known_id("user", address) for address in (ALICE, BOB)}
     for address, account_id in people.items():
         directory.add(Account(id=account_id, name="Somebody", address=address))
+    if (new := directory.find(A_USER["userPrincipalName"])) is not None:
+        directory.remove(new.id)
     directory.room_lists["list"] = RoomList(id="list", name="All", address=HEADQUARTERS, rooms=(ROOM,))
     calendars = graph.state.mailbox(directory.accounts[people[ALICE]]).calendars
     for extra in [calendar.id for calendar in calendars.values() if not calendar.is_default]:

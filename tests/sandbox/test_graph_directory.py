@@ -12,6 +12,7 @@ from sandbox.cloud import Cloud
 from sandbox.directory import Account, Directory, RoomList, known_id
 from sandbox.http import Json, Response
 from tests.sandbox.apps import ALICE, BOB, ROOM, UNLICENSED, App, code
+from tests.sandbox.specimens import A_USER
 
 ALICE_ID, BOB_ID = known_id("user", ALICE), known_id("user", BOB)
 ROOMS = "/places/microsoft.graph.room"
@@ -54,6 +55,15 @@ class TestChanges:
         assert (await app.call("DELETE", f"/users/{ALICE}")).status == 204
         assert code(await app.get(f"/users/{ALICE}")) == (404, "Request_ResourceNotFound")
         assert code(await app.get(f"/users/{ALICE}/events")) == (404, "ErrorInvalidUser")
+
+    async def test_somebody_new_has_a_mailbox_and_is_told_of(self, app: App) -> None:
+        _, link = await a_round(app)
+        made = await app.call("POST", "/users", A_USER)
+        assert (made.status, made.json()["mail"]) == (201, "new@contoso.test")
+        assert [row["id"] for row in (await a_round(app, link))[0]] == [made.json()["id"]]
+        assert await app.list("/users/new@contoso.test/events") == []
+        assert code(await app.call("POST", "/users", A_USER)) == (400, "BadRequest")
+        assert code(await app.call("POST", "/users", {"displayName": "New"})) == (400, "BadRequest")
 
     async def test_what_is_not_modelled_is_refused(self, app: App) -> None:
         answer = await app.call("PATCH", f"/users/{ALICE}", {"displayName": "A", "city": "Zurich"})
