@@ -29,6 +29,9 @@ FRESH = timedelta(minutes=5)
 PAUSE = timedelta(seconds=1)
 """How long they are not read again, whatever is posted: who shows something else waits for that, and once."""
 
+PATIENCE = 1.0
+"""Seconds for what came along: Graph wants its answer within three."""
+
 UNREADABLE, UNKNOWN_SUBSCRIPTION, WRONG_STATE, EXPIRED = "unreadable", "of no subscription", "wrong secret", "expired"
 """Why an item was dropped."""
 
@@ -108,13 +111,18 @@ class Notices:
     async def _told(self, believed: Sequence[tuple[MailboxId, Notice]], tokens: Sequence[str]) -> Mapping[Notice, Told]:
         """What came along. An item of which it cannot be used still says that the event has changed."""
         sealed = [(mailbox, notice, notice.sealed) for mailbox, notice in believed if notice.sealed is not None]
-        if self._data is None or not sealed or not await self._data.is_proven(tokens):
-            return {}
-        found = {
-            notice: await self._data.told(mailbox, notice.event, notice.etag, content)
-            for mailbox, notice, content in sealed
-        }
-        return {notice: told for notice, told in found.items() if told is not None}
+        found: dict[Notice, Told] = {}
+        if self._data is None or not sealed:
+            return found
+        try:
+            async with asyncio.timeout(PATIENCE):
+                if await self._data.is_proven(tokens):
+                    for mailbox, notice, content in sealed:
+                        if told := await self._data.told(mailbox, notice.event, notice.etag, content):
+                            found[notice] = told
+        except TimeoutError:
+            log.warning("what a post of Graph brought along is not used: keys or certificate take too long to come")
+        return found
 
     async def _store_marks(
         self, believed: Sequence[tuple[MailboxId, Notice]], told: Mapping[Notice, Told], now: datetime

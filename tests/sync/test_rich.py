@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -31,6 +32,7 @@ class Vault:
 
     def __init__(self) -> None:
         self.versions: dict[str, Secret] = {}
+        self.seconds = 0.0
         self.rotate()
 
     def rotate(self) -> str:
@@ -40,6 +42,7 @@ class Vault:
         return version
 
     async def get(self, name: str) -> Secret:
+        await asyncio.sleep(self.seconds)
         certificate, _, version = name.partition("/")
         assert certificate == "notifications"
         found = self.versions.get(version or list(self.versions)[-1])
@@ -234,12 +237,15 @@ def test_both_certificates_are_good_while_one_is_exchanged() -> None:
     told_all(story)
 
 
-@pytest.mark.parametrize("what", ["certificate", "keys", "token", "signature"])
+@pytest.mark.parametrize("what", ["certificate", "vault", "keys", "token", "signature"])
 def test_r11_data_that_cannot_be_used_cost_a_read_and_nothing_else(what: str) -> None:
     async def story(now: Telling, booking: str, event: str) -> None:
         match what:
             case "certificate":
                 now.certificates.versions.clear()
+                now.app = now.start_app()
+            case "vault":
+                now.certificates.seconds = 60.0
                 now.app = now.start_app()
             case "keys":
                 now.cloud.faults.add(
@@ -259,6 +265,8 @@ def test_r11_data_that_cannot_be_used_cost_a_read_and_nothing_else(what: str) ->
         await now.rest()
         assert await now.starts(booking) == MOVED
         assert now.reads() == 1
+        posts = [call for call in now.cloud.recorder.calls if call.service == "notification"]
+        assert {call.status for call in posts} == {202}
 
     told_all(story)
 
