@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import batched
@@ -34,25 +33,20 @@ from shared.errors import (
 from shared.sync.apply import Applier, Effects
 from shared.sync.budget import Budget
 from shared.sync.decide import decide, decide_by_event, is_already_seen
-from shared.sync.facts import CREATE_TIME, Facts, Snapshot
-from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, newest_told, put_off
+from shared.sync.facts import Snapshot
+from shared.sync.marks import MOST_ATTEMPTS, by_booking, look_again, put_off
 from shared.sync.model import (
-    OF_EVENTS,
     UNKNOWN,
     BookingId,
-    Cause,
-    Event,
-    EventId,
-    Link,
     MailboxId,
     Mark,
     Marker,
     Shard,
-    shard_of,
 )
 from shared.sync.plan import CreateEvent, Outcome, Plan, Reason
 from shared.sync.ports import BookingSide, Clock, Commit, EventSide, JournalEntry, Lease, Store
 from shared.sync.rebuild import Rebuild
+from shared.sync.snapshots import Snapshots
 from shared.sync.translate import Policy
 
 SLICE = timedelta(seconds=30)
@@ -61,8 +55,6 @@ PAGE = 256
 """How many marks a drain looks at together."""
 PARALLEL = 64
 """How many bookings of a shard are reconciled at once; the clients know what the services allow."""
-CERTAINTY = timedelta(seconds=60)
-"""How long after our last write a missing event is not yet believed to be missing (R3)."""
 TOGETHER = 90
 """How many marks are settled in one go without a look at their bookings."""
 CREATION = timedelta(seconds=5)
@@ -90,20 +82,25 @@ class Engine:
         random: Random,
     ) -> None:
         """Take the ports and the policy; `random` names this engine as a worker and spreads retries."""
-        self._bookings = bookings
         self._events = events
         self._store = store
         self._rebuild = rebuild
         self._budget = budget
         self._policy = policy
-        self._shards = shards
         self._clock = clock
         self._random = random
         self._worker = f"{random.getrandbits(64):016x}"
-        self._unsearched: dict[Shard, frozenset[MailboxId]] = {}
-        self._unsure: dict[BookingId, datetime] = {}
         self._creating = Counter[MailboxId | None]()
         self._locks = WeakValueDictionary[BookingId, asyncio.Lock]()
+        self._snapshots = Snapshots(
+            bookings=bookings,
+            events=events,
+            store=store,
+            policy=policy,
+            shards=shards,
+            clock=clock,
+            worker=self._worker,
+        )
         self._applier = Applier(
             bookings=bookings, events=events, store=store, clock=clock, organization=policy.organization, shards=shards
         )
@@ -119,7 +116,7 @@ class Engine:
             return await self._restore_links()
         if lease is None:
             return frozenset()
-        self._unsearched[shard] = lease.unsearched
+        self._snapshots.unsearched[shard] = lease.unsearched
         wake: set[Shard] = set()
         end = self._clock.now() + SLICE
         more = True
@@ -239,7 +236,7 @@ class Engine:
         if all(mark.event is not None and all(mark.event != link.event for link in links) for mark in marks):
             await self._commit(shard, marks, await self._about_stray(booking, marks), Effects())
             return set()
-        seen = await self._snapshot(shard, booking, marks, links)
+        seen = await self._snapshots.take(shard, booking, marks, links)
         lost_answers = 0
         for _ in range(MOST_DECISIONS):
             plan, seen = await self._decide(seen)
@@ -249,19 +246,19 @@ class Engine:
             try:
                 effects = await self._applier.apply(plan, seen, noted)
             except PreconditionError:
-                seen = await self._look_again(seen)
+                seen = await self._snapshots.again(seen)
             except OutcomeUnknownError:
                 # The intent makes the new snapshot search for what may have been created (R2). Once: a service that
                 # loses one answer after the other is given time.
-                self._unsure[booking] = self._clock.now() + CREATE_TIME
+                self._snapshots.doubt(booking)
                 lost_answers += 1
                 if lost_answers > 1:
                     raise
-                seen = await self._look_again(seen)
+                seen = await self._snapshots.again(seen)
             except BookingRefusedError as error:
                 seen = replace(seen, refusal=str(error))
             except GoneError:
-                seen = await self._prove_gone(seen)
+                seen = await self._snapshots.prove_gone(seen)
             else:
                 await self._commit(shard, marks, plan, effects, seen)
                 return effects.wake
@@ -273,10 +270,10 @@ class Engine:
         """The plan, and what had to be read for it: as little as is enough."""
         plan = None if seen.is_booking_read else decide_by_event(seen, self._policy)
         if plan is None and seen.told is not None:
-            seen = await self._with_event(replace(seen, told=None))
+            seen = await self._snapshots.with_event(replace(seen, told=None))
             plan = decide_by_event(seen, self._policy)
         if plan is None and not seen.is_booking_read:
-            seen = await self._with_booking(seen)
+            seen = await self._snapshots.with_booking(seen)
         return plan or decide(seen, self._policy), seen
 
     async def _about_stray(self, booking: BookingId, marks: tuple[Mark, ...]) -> Plan:
@@ -288,122 +285,6 @@ class Engine:
                 words = "people have restored an event that went with its booking: delete it, or plan the visit anew"
                 return Plan(reason=Reason.RESTORED_BY_PEOPLE, outcome=Outcome.PARKED, detail=words)
         return Plan(reason=Reason.FOREIGN, outcome=Outcome.SKIPPED)
-
-    async def _snapshot(
-        self, shard: Shard, booking: BookingId, marks: tuple[Mark, ...], links: tuple[Link, ...]
-    ) -> Snapshot:
-        """Everything about the booking as it is now; the mailbox is searched only when an event could be doubled.
-
-        The event is read when a hint is about it, and then the booking only if it has to be. The claim is read before
-        the booking: whoever ends the booking after that writes the claim, and what is decided here on an outdated
-        reading then fails to take it.
-        """
-        claim = await self._store.claim(booking)
-        is_here = claim is not None and claim.is_live and shard_of(claim.mailbox, self._shards) == shard
-        if claim is not None and is_here and all(link.generation != claim.generation for link in links):
-            # An intent is written before its claim, so the claim is younger than what was read of the links.
-            links = await self._store.links(shard, booking)
-        seen = Snapshot(
-            booking_id=booking,
-            shard=shard,
-            shards=self._shards,
-            now=self._clock.now(),
-            marks=marks,
-            booking=None,
-            is_booking_read=False,
-            links=links,
-            claim=claim,
-            unsearched=self._unsearched.get(shard, frozenset()),
-            worker=self._worker,
-            is_unsure=self._is_unsure(booking),
-        )
-        if any(mark.cause in OF_EVENTS for mark in marks):
-            is_all = all(mark.cause in OF_EVENTS for mark in marks)
-            seen = await self._with_event(seen, is_told_enough=is_all)
-            if is_all:
-                return seen
-        return await self._with_booking(seen)
-
-    async def _with_event(self, seen: Snapshot, *, is_told_enough: bool = False) -> Snapshot:
-        """With the event that the hints are about, if it is the one that stands for the booking.
-
-        It is read, unless what a notification brought along `is_told_enough` to begin with.
-        """
-        link = Facts(seen, self._policy).link
-        if link is None or link.event is None:
-            return seen
-        hints = [mark for mark in seen.marks if mark.event == link.event]
-        if not hints or all(mark.cause is Cause.EVENT_CHANGED and link.has_seen(mark.etag) for mark in hints):
-            return seen
-        if any(mark.cause is Cause.EVENT_DELETED for mark in hints):
-            return await self._prove_gone(seen)
-        told = newest_told(mark.told for mark in hints if not link.has_seen(mark.etag))
-        if is_told_enough and told is not None and link.is_older_than(told):
-            return replace(seen, told=told)
-        try:
-            return replace(seen, event=await self._read(link.mailbox, link.event))
-        except GoneError:
-            return await self._prove_gone(seen)
-
-    async def _read(self, mailbox: MailboxId, event: EventId) -> Event:
-        now = self._clock.now()
-        return replace(await self._events.get_event(mailbox, event), read_at=now)
-
-    async def _with_booking(self, seen: Snapshot) -> Snapshot:
-        """With the row, and with what a search of its mailbox finds where that is needed."""
-        row = await self._bookings.get_booking(seen.booking_id)
-        seen = replace(seen, booking=row, is_booking_read=True)
-        if row is not None:
-            await self._store.remember_resources({row.resource.id: row.resource.mailbox}, seen.now)
-        facts = Facts(seen, self._policy)
-        if facts.needs_look_up and not seen.event_is_gone:  # that was proven by a search
-            prefix = Marker.prefix(self._policy.organization, seen.booking_id)
-            return replace(seen, found=tuple(await self._events.find_events(facts.mailbox, prefix)))
-        return seen
-
-    def _is_unsure(self, booking: BookingId) -> bool:
-        """Whether a write of this worker whose answer was lost may still be carried out."""
-        if booking in self._unsure and self._unsure[booking] <= self._clock.now():
-            del self._unsure[booking]
-        return booking in self._unsure
-
-    async def _look_again(self, seen: Snapshot) -> Snapshot:
-        """After an etag moved: what is stored, and this time the event itself, too."""
-        links = await self._store.links(seen.shard, seen.booking_id)
-        fresh = await self._snapshot(seen.shard, seen.booking_id, seen.marks, links)
-        fresh = fresh if fresh.is_booking_read else await self._with_booking(fresh)
-        link = Facts(fresh, self._policy).link
-        if link is None or link.event is None or fresh.event is not None or fresh.event_is_gone:
-            return fresh
-        try:
-            return replace(fresh, event=await self._read(link.mailbox, link.event))
-        except GoneError:
-            return await self._prove_gone(fresh)
-
-    async def _prove_gone(self, seen: Snapshot) -> Snapshot:
-        """The linked event is said to be gone: believe it only after a while and a look at a mailbox that answers.
-
-        The mailbox is searched by marker, which is another successful call on it, and finds an event that lives on
-        under another id; an event that can be read but stands in no calendar is in Deleted Items (R3). Raises
-        `TransientError` while it is too early to tell.
-        """
-        link = Facts(seen, self._policy).link
-        if link is None or link.event is None:
-            raise TransientError("an event disappeared that no link knows")
-        now, prefix = self._clock.now(), Marker.prefix(self._policy.organization, seen.booking_id)
-        found = tuple(await self._events.find_events(link.mailbox, prefix))
-        in_calendar = next((event for event in found if event.id == link.event), None)
-        if in_calendar is not None:
-            return replace(seen, event=replace(in_calendar, read_at=now), found=found)
-        too_early = link.written_at + CERTAINTY - self._clock.now()
-        if too_early > timedelta():
-            raise TransientError("the event cannot be found so soon after it was written", retry_after=too_early)
-        with suppress(GoneError):
-            event = await self._read(link.mailbox, link.event)
-            elsewhere = await self._events.find_everywhere(link.mailbox, prefix)
-            if any(other.id == event.id for other in elsewhere):
-                return replace(seen, event=event, found=found)
-        return replace(seen, event_is_gone=True, found=found)
 
     async def _commit(
         self, shard: Shard, marks: tuple[Mark, ...], plan: Plan, effects: Effects, seen: Snapshot | None = None

@@ -54,7 +54,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="one 404 proves that an event is gone",
-        path="sync/engine.py",
+        path="sync/snapshots.py",
         old="        if too_early > timedelta():\n",
         new="        if too_early is None:\n",
     ),
@@ -72,7 +72,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="no look-up after an unknown outcome",
-        path="sync/engine.py",
+        path="sync/snapshots.py",
         old="        if facts.needs_look_up and not seen.event_is_gone:",
         new="        if facts.needs_look_up and not seen.links:",
     ),
@@ -127,7 +127,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="the claim is read after the booking",
-        path="sync/engine.py",
+        path="sync/snapshots.py",
         old="replace(seen, booking=row, is_booking_read=True)",
         new="replace(seen, booking=row, is_booking_read=True, claim=await self._store.claim(seen.booking_id))",
     ),
@@ -139,7 +139,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="a worker is sure that a create whose answer was lost is over",
-        path="sync/engine.py",
+        path="sync/snapshots.py",
         old="return booking in self._unsure",
         new="return False",
     ),
