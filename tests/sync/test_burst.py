@@ -12,6 +12,7 @@ from tests.simulation.burst import backlog, known, people, seconds, spent
 from tests.simulation.planner import TOMORROW, Planner
 from tests.simulation.world import World
 from tests.sync.test_one_way import told
+from tests.sync.test_two_way import LATER, Technician, ask_calendars
 
 type Change = Callable[[Planner, str, str], Awaitable[object]]
 
@@ -88,6 +89,33 @@ def test_r13_100_that_come_one_after_the_other_while_the_app_works(pause: float)
         assert len(events(now)) == 100
         (graph_http, graph), (dataverse_http, _) = spent(now, "graph"), spent(now, "dataverse")
         assert graph == 100
+        assert graph_http <= 15
+        assert dataverse_http <= 10
+        assert refused(now) == 0
+
+    told(story)
+
+
+@pytest.mark.parametrize("latency", ["none", "realistic"])
+def test_r13_100_events_moved_in_outlook_move_their_bookings(latency: str) -> None:
+    async def story(now: World, planner: Planner) -> None:
+        persons = people(now, 20)
+        for number in range(100):
+            await planner.book(persons[number % 20], name=f"{number}")
+        await now.settle()
+        await ask_calendars(now)
+        now.cloud.settings.change({"graph.latency": latency, "dataverse.latency": latency})
+
+        async def move_all() -> None:
+            for person in persons:
+                for event in now.events(person):
+                    await Technician(now, person).move(event, LATER, minutes=60)
+            await now.app.recovery.round()
+
+        await backlog(now, move_all())
+        assert {row.get("starttime") for row in now.dataverse.state.rows("bookableresourcebooking")} == {LATER}
+        (graph_http, graph), (dataverse_http, dataverse) = spent(now, "graph"), spent(now, "dataverse")
+        assert (graph, dataverse) == (100, 100), "each is one read and one write"
         assert graph_http <= 15
         assert dataverse_http <= 10
         assert refused(now) == 0
