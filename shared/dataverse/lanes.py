@@ -33,8 +33,10 @@ class Kind(StrEnum):
     BATCH = "batch"
 
 
-MOST: Mapping[Kind, int] = {Kind.ALONE: 1, Kind.LIST: 50, Kind.BATCH: 12}
+MOST: Mapping[Kind, int] = {Kind.ALONE: 1, Kind.LIST: 50, Kind.BATCH: 16}
 """How many leave together. The address of a list of 50 has about 4,500 characters, which every gateway takes."""
+SLOW = timedelta(seconds=6)
+"""A batch that takes longer was too large: business logic may take seconds for each of its parts."""
 
 
 class Rows:
@@ -45,6 +47,8 @@ class Rows:
         self._waiting: dict[Operation, None] = {}
         self._gate = Gate(AT_ONCE, AT_ONCE)
         self._gathering = Gathering(moment=MOMENT)
+        self._most = dict(MOST)
+        self._left_at: dict[Load, datetime] = {}
 
     def add(self, operation: Operation) -> None:
         """It waits from now on."""
@@ -67,14 +71,15 @@ class Rows:
         if load is not None:
             self._gate.used += 1
             self._gathering.leaves(load, now)
+            self._left_at[load] = now
             for operation in load.operations:
                 del self._waiting[operation]
         return load
 
     def _gathered(self, kind: Kind, now: datetime) -> Load | None:
         those = (operation for operation in self._waiting if _kind(operation) is kind)
-        load = Load(kind, tuple(islice(those, MOST[kind])))
-        return load if load.operations and self._gathering.is_ready(load, MOST[kind], now) else None
+        load = Load(kind, tuple(islice(those, self._most[kind])))
+        return load if load.operations and self._gathering.is_ready(load, self._most[kind], now) else None
 
     def back(self, load: Load, outcomes: Mapping[Operation, Outcome], now: datetime) -> None:
         """The load is not under way any more, and its answers tell how much Dataverse bears."""
@@ -85,6 +90,10 @@ class Rows:
         if hint.isdecimal():
             self._gate.most = min(max(int(hint), 1), MOST_AT_ONCE)
         self._gate.learn(answers, now)
+        is_slow = now - self._left_at.pop(load) > SLOW
+        if load.kind == Kind.BATCH:
+            larger = min(self._most[Kind.BATCH] + 1, MOST[Kind.BATCH])
+            self._most[Kind.BATCH] = max(len(load.operations) // 2, 1) if is_slow else larger
 
 
 def _kind(operation: Operation) -> Kind:
