@@ -103,6 +103,31 @@ async def recover_calendars(timer: func.TimerRequest, wake: func.Out[typing.List
     wake.set(sorted(await (await running()).recovery.round()))
 
 
+@app.function_name("go_on_sweeping")
+@app.timer_trigger("timer", schedule="%SYNC_SWEEP_SCHEDULE%")
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def go_on_sweeping(timer: func.TimerRequest, wake: func.Out[typing.List[str]]) -> None:  # noqa: ARG001, UP006
+    """Go on with the sweep that was begun; begin one every week, which only reports. See `shared.sync.sweep`."""
+    wake.set(sorted(await (await running()).sweep.go_on()))
+
+
+@app.function_name("sweep")
+@app.route("sweep", methods=["POST"])
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def sweep(req: func.HttpRequest, wake: func.Out[typing.List[str]]) -> func.HttpResponse:  # noqa: UP006
+    """Compare everything now; `?repair=true` has it repaired, `&deleted=true` vouches for rows that are gone."""
+    wants = {name: req.params.get(name, "").lower() == "true" for name in ("repair", "deleted")}
+    wake.set(sorted(await (await running()).sweep.begin(**wants)))
+    return await swept()
+
+
+@app.function_name("sweep_report")
+@app.route("sweep", methods=["GET"])
+async def sweep_report(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001
+    """What the last sweep has found, by ids and names of fields."""
+    return await swept()
+
+
 @app.function_name("keep_house")
 @app.timer_trigger("timer", schedule="%SYNC_HOUSEKEEPING_SCHEDULE%")
 async def keep_house(timer: func.TimerRequest) -> None:  # noqa: ARG001
@@ -163,6 +188,15 @@ async def told_by_graph(req: func.HttpRequest, wake: func.Out[typing.List[str]])
         log.exception("a post of Graph could not be stored")
         return problem(503, "It could not be stored. Post it again.")
     return func.HttpResponse(status_code=202)
+
+
+async def swept() -> func.HttpResponse:
+    """The report of the last sweep; while that goes on, it says so and where to ask again."""
+    report = await (await running()).sweep.report()
+    if report is None:
+        return problem(404, "There was no sweep yet: POST to this address.")
+    status, headers = (200, {}) if report["ended"] else (202, {"Location": "/api/sweep"})
+    return func.HttpResponse(json.dumps(report), status_code=status, headers=headers, mimetype="application/json")
 
 
 def problem(status: int, detail: str) -> func.HttpResponse:

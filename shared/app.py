@@ -40,6 +40,7 @@ from shared.sync.adopt import Adoption
 from shared.sync.budget import Budget
 from shared.sync.engine import Engine
 from shared.sync.housekeeping import Housekeeping
+from shared.sync.mend import Mending
 from shared.sync.merge import Rules
 from shared.sync.model import Booking
 from shared.sync.ports import Clock
@@ -49,6 +50,7 @@ from shared.sync.recover import Recovery
 from shared.sync.route import Router
 from shared.sync.subscribe import Subscribing
 from shared.sync.subscriptions import Terms
+from shared.sync.sweep import Sweep
 from shared.sync.translate import Policy
 from shared.tables.azure import AzureTables
 from shared.tables.budget import TableBudget
@@ -58,6 +60,7 @@ from shared.tables.housekeeping import TableHousekeeping
 from shared.tables.rebuilding import TableRebuildStore
 from shared.tables.store import TableStore
 from shared.tables.subscriptions import TableSubscriptions
+from shared.tables.sweeping import TableSweep
 from shared.tables.tables import Tables
 from shared.templates import body_template, subject_template
 from shared.transport import AiohttpTransport
@@ -101,6 +104,7 @@ class App:
     pull: Pull
     subscribing: Subscribing
     recovery: Recovery
+    sweep: Sweep
     housekeeping: Housekeeping
 
 
@@ -135,6 +139,22 @@ def build(settings: Settings, outside: Outside) -> App:
         raise SettingsError(f"SYNC_FILTER, SYNC_MASK: {error}") from error
     style = Style(category=settings.category, of_status=frozenset(settings.categories.values()), zone=settings.zone)
     events = GraphEvents(graph, style=style, clock=outside.clock)
+    policy = Policy(
+        organization=settings.organization,
+        subject=subject_template("SYNC_SUBJECT_TEMPLATE", settings.subject),
+        body=body_template("SYNC_BODY_TEMPLATE", settings.body, settings.dataverse),
+        show_as=settings.show_as,
+        categories=settings.categories,
+        past=settings.past,
+        future=settings.future,
+        is_wanted=is_wanted,
+        keeps_canceled=settings.keeps_canceled,
+        canceled_prefix=settings.canceled_prefix,
+        is_masked=is_masked,
+        masked_subject=settings.masked_subject,
+        rules=Rules(edits=settings.edits, winners=settings.conflicts),
+        on_deleted=settings.on_deleted,
+    )
     engine = Engine(
         bookings=bookings,
         events=events,
@@ -149,22 +169,7 @@ def build(settings: Settings, outside: Outside) -> App:
             adoption=_adoption(settings, bookings, events, style, outside.clock),
         ),
         budget=Budget(store=TableBudget(outside.tables), clock=outside.clock, limits=settings.deletions),
-        policy=Policy(
-            organization=settings.organization,
-            subject=subject_template("SYNC_SUBJECT_TEMPLATE", settings.subject),
-            body=body_template("SYNC_BODY_TEMPLATE", settings.body, settings.dataverse),
-            show_as=settings.show_as,
-            categories=settings.categories,
-            past=settings.past,
-            future=settings.future,
-            is_wanted=is_wanted,
-            keeps_canceled=settings.keeps_canceled,
-            canceled_prefix=settings.canceled_prefix,
-            is_masked=is_masked,
-            masked_subject=settings.masked_subject,
-            rules=Rules(edits=settings.edits, winners=settings.conflicts),
-            on_deleted=settings.on_deleted,
-        ),
+        policy=policy,
         shards=settings.shards,
         clock=outside.clock,
         random=outside.random,
@@ -177,8 +182,9 @@ def build(settings: Settings, outside: Outside) -> App:
         organization=settings.organization,
         shards=settings.shards,
     )
+    feed = DataverseChanges(dataverse, organization)
     pull = Pull(
-        feed=DataverseChanges(dataverse, organization),
+        feed=feed,
         cursors=TableCursors(outside.tables),
         router=router,
         clock=outside.clock,
@@ -209,6 +215,18 @@ def build(settings: Settings, outside: Outside) -> App:
         past=settings.past,
         future=settings.future,
     )
+    sweeping = TableSweep(outside.tables, settings.shards)
+    sweep = Sweep(
+        bookings=bookings,
+        feed=feed,
+        events=events,
+        store=store,
+        notes=sweeping,
+        mending=Mending(store=store, links=sweeping, clock=outside.clock, shards=settings.shards),
+        clock=outside.clock,
+        policy=policy,
+        shards=settings.shards,
+    )
     housekeeping = Housekeeping(
         store=TableHousekeeping(outside.tables, settings.shards),
         clock=outside.clock,
@@ -222,6 +240,7 @@ def build(settings: Settings, outside: Outside) -> App:
         pull=pull,
         subscribing=subscribing,
         recovery=recovery,
+        sweep=sweep,
         housekeeping=housekeeping,
     )
 

@@ -357,6 +357,10 @@ class Settings:
     recovery_schedule: str = _setting("SYNC_RECOVERY_SCHEDULE", _text, "30 */10 * * * *")
     """When all calendars are asked for changes that no notification has brought: six fields, UTC."""
 
+    sweep_schedule: str = _setting("SYNC_SWEEP_SCHEDULE", _text, "15 * * * * *")
+    """When a sweep goes on that was begun: six fields, UTC. A run works for a minute. Once a week one begins by itself,
+    which only reports."""
+
     housekeeping_schedule: str = _setting("SYNC_HOUSEKEEPING_SCHEDULE", _text, "0 */15 1-4 * * *")
     """When old rows are removed: six fields, UTC. A run works for a minute; there is one round a day, which needs
     several runs only where there is much to do."""

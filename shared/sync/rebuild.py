@@ -185,7 +185,9 @@ class Rebuild:
     async def _restore(self, mailbox: MailboxId, progress: Progress, end: datetime) -> Searched:
         """Search one mailbox and restore its links, unless another worker has ended the rebuild."""
         try:
-            links = [self._link(event, marker) for marker, event in (await self._ours(mailbox, end)).items()]
+            links = [
+                restored(event, marker, self._clock.now()) for marker, event in (await self._ours(mailbox, end)).items()
+            ]
             await self._store.restore(shard_of(mailbox, self._shards), links)
             await self._store.note_searched(mailbox, is_second=progress.is_second)
         except (TokenRefusedError, TransientError) as error:
@@ -210,19 +212,6 @@ class Rebuild:
             return {}
         return {event.marker: event for event in found if event.marker is not None and not event.is_cancelled}
 
-    def _link(self, event: Event, marker: Marker) -> Link:
-        return Link(
-            booking=marker.booking,
-            generation=marker.generation,
-            mailbox=event.mailbox,
-            written_at=self._clock.now(),
-            event=event.id,
-            etag=event.etag,
-            base=Base(booking={}, event=event.content.fingerprints()),
-            start=event.content.start,
-            end=event.content.end,
-        )
-
     async def _settle(self, links: Sequence[Link]) -> None:
         """Each booking gets its claim; older events of it are handed over to the newest (R10)."""
         now = self._clock.now()
@@ -239,3 +228,18 @@ class Rebuild:
             if link.generation < newest[link.booking].generation:
                 mark = hand_over(link.booking, newest[link.booking].generation, now)
                 await self._store.put_marks(shard_of(link.mailbox, self._shards), (mark,))
+
+
+def restored(event: Event, marker: Marker, now: datetime) -> Link:
+    """The link of an event that was found by its marker; nothing is known of what its booking said then."""
+    return Link(
+        booking=marker.booking,
+        generation=marker.generation,
+        mailbox=event.mailbox,
+        written_at=now,
+        event=event.id,
+        etag=event.etag,
+        base=Base(booking={}, event=event.content.fingerprints()),
+        start=event.content.start,
+        end=event.content.end,
+    )

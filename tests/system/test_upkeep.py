@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from typing import Any
 
 import pytest
 from azure.storage.queue.aio import QueueClient
@@ -12,6 +13,7 @@ from sandbox.up import Up
 from shared.tables.azure import AzureTables
 from shared.tables.housekeeping import TableHousekeeping
 from tests.system.burst import Burst
+from tests.system.test_intake import client_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -24,6 +26,31 @@ async def test_house_is_kept_in_the_real_storage(up: Up) -> None:
         while (last := await house.round()) is None or last.position < len(house.places()):
             pass
     await tables.close()
+
+
+async def test_an_administrator_has_everything_compared(up: Up) -> None:
+    address = "/api/sweep"
+    async with up.client() as client, client_of(up) as session:
+        burst = Burst(up, client)
+        await burst.book(3)
+        async with asyncio.timeout(60):
+            await up.quiet()
+
+        async def asked(method: str, address: str) -> tuple[int, Any]:
+            async with session.request(method, address, headers={"x-functions-key": up.functions.host_key}) as answer:
+                return answer.status, await answer.json()
+
+        status, report = await asked("POST", f"{address}?repair=true")
+        async with asyncio.timeout(60):
+            while report["ended"] is None:
+                assert status == 202
+                await up.functions.run_function("go_on_sweeping")
+                status, report = await asked("GET", address)
+        assert status == 200
+        assert report["pairs"] >= len(burst.visits)
+        assert (report["drift"], report["findings"]) == (0, [])
+        async with session.get(address) as answer:
+            assert answer.status == 401
 
 
 async def test_a_wake_up_that_was_given_up_is_reported_and_does_not_pile_up(up: Up) -> None:
