@@ -68,12 +68,15 @@ BOOKING_SYNC = Role(
             "systemuser",
         ),
     )
-    | privileges(Right.WRITE, ("bookableresourcebooking",)),
+    | privileges(Right.WRITE, ("bookableresourcebooking",))
+    | privileges(Right.APPEND, ("bookableresourcebooking",))
+    | privileges(Right.APPEND_TO, ("bookingstatus",)),
 )
 DISPATCHER = Role(
     name="Field Service - Dispatcher",
     privileges=BOOKING_SYNC.privileges.union(
-        *(privileges(right, ("bookableresourcebooking", "msdyn_workorder")) for right in Right)
+        *(privileges(right, ("bookableresourcebooking", "msdyn_workorder")) for right in Right),
+        privileges(Right.APPEND_TO, ("account", "bookableresource")),
     ),
 )
 """Security roles in Dataverse, as far as they matter here; the planner is an administrator."""

@@ -71,7 +71,7 @@ class Pipeline:
         group: Group | None = None,
     ) -> Row:
         """Make a row; its id may come with the values."""
-        _allow(caller, Right.CREATE, table)
+        _allow(caller, Right.CREATE, table, submitted)
         with self.group(group) as together:
             values = dict(submitted)
             chosen = row_id or values.pop(table.key, None) or self._cloud.new_id()
@@ -91,7 +91,7 @@ class Pipeline:
 
     def update(self, row: Row, submitted: Mapping[str, Value], caller: Caller, *, group: Group | None = None) -> Row:
         """Write columns of a row; equal values are a write like any other."""
-        _allow(caller, Right.WRITE, row.table)
+        _allow(caller, Right.WRITE, row.table, submitted)
         with self.group(group) as together:
             table = row.table
             changes = {name: value for name, value in submitted.items() if name != table.key}
@@ -109,7 +109,7 @@ class Pipeline:
 
     def delete(self, row: Row, caller: Caller) -> None:
         """Remove a row, and do to those that refer to it what their lookups say."""
-        _allow(caller, Right.DELETE, row.table)
+        _allow(caller, Right.DELETE, row.table, {})
         with self._state.transaction():
             for other, column in list(self._state.referring(row)):
                 if column.on_delete is OnDelete.RESTRICT:
@@ -222,7 +222,12 @@ class Pipeline:
         return values if rule is None else rule(values, self._state)
 
 
-def _allow(caller: Caller, right: Right, table: Table) -> None:
+def _allow(caller: Caller, right: Right, table: Table, submitted: Mapping[str, Value]) -> None:
     """Refuse what the caller may not do. What business logic does for it is not asked: it may run as the system."""
-    if caller.depth == 1:
-        caller.need(privilege(right, table.name), table.name)
+    if caller.depth > 1:
+        return
+    caller.need(privilege(right, table.name), table.name)
+    for name, value in submitted.items():
+        if isinstance(value, Reference) and name != "ownerid":
+            caller.need(privilege(Right.APPEND, table.name), table.name)
+            caller.need(privilege(Right.APPEND_TO, value.table), value.table)

@@ -1,9 +1,9 @@
 """Who may do what with the rows of which table: security roles, as sets of privileges.
 
 Microsoft docs, "Security roles and privileges" and "Impersonate another user using the Web API": a privilege is named
-after a right and a table (`prvReadaccount`), and who acts for another user has only what both have. Every privilege is
-for the whole organization. Not modelled: Append and Append To, Assign, and privileges for what a condition or an order
-looks at beyond its own table.
+after a right and a table (`prvReadaccount`), and who acts for another user has only what both have. Who writes a lookup
+needs Append on the row's table and Append To on that of the row it leads to. Every privilege is for the whole
+organization. Not modelled: Assign, and privileges for what a condition or an order looks at beyond its own table.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ class Right(StrEnum):
     READ = "Read"
     WRITE = "Write"
     DELETE = "Delete"
+    APPEND = "Append"
+    APPEND_TO = "AppendTo"
 
 
 IMPERSONATE = "prvActOnBehalfOfAnotherUser"

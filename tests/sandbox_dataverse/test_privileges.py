@@ -49,6 +49,20 @@ async def test_the_app_reads_what_it_needs_and_writes_bookings(sync: Client, con
     assert missing(await sync.call("GET", "serviceendpoints")) == "prvReadserviceendpoint"
 
 
+async def test_a_lookup_takes_a_privilege_at_both_ends(
+    sync: Client, planner: Client, contoso: Contoso, dataverse: Dataverse, booking: str
+) -> None:
+    canceled = {"BookingStatus@odata.bind": f"/bookingstatuses({contoso.statuses['Canceled']})"}
+    elsewhere = {"Resource@odata.bind": f"/bookableresources({contoso.resource('bob')})"}
+    assert (await sync.call("PATCH", booking, canceled)).status == 204
+    assert missing(await sync.call("PATCH", booking, elsewhere)) == "prvAppendTobookableresource"
+    role = dataverse.roles[BOOKING_SYNC]
+    dataverse.roles[BOOKING_SYNC] = Role(name="No links", privileges=role.privileges - {f"prvAppend{TABLE}"})
+    assert missing(await sync.call("PATCH", booking, canceled)) == f"prvAppend{TABLE}"
+    assert (await sync.call("PATCH", booking, {"name": "Mine"})).status == 204
+    assert (await planner.get(f"{booking}?$select=name"))["name"] == "Mine"
+
+
 async def test_the_refusal_names_user_privilege_and_table(sync: Client, booking: str) -> None:
     message = (await sync.call("DELETE", booking)).json()["error"]["message"]
     assert message.startswith(f"Principal user (Id={BOOKING_SYNC}, type=8, accessMode=4), is missing ")
@@ -89,10 +103,11 @@ async def test_each_operation_takes_one_privilege(
         row_id = booking.partition("(")[2].rstrip(")")
         body = {"Targets": [{**TYPE, **target, f"{TABLE}id": row_id} for target in body["Targets"]]}
     rights = {one: privileges(one, dataverse.state.schema.tables) for one in Right}
+    linking = rights[Right.APPEND] | rights[Right.APPEND_TO]
     everything = frozenset[str]().union(*rights.values())
     dataverse.roles[PLANNER] = Role(name="All but one", privileges=everything - {privilege(right, TABLE)})
     assert missing(await planner.call(method, path.format(booking=booking), body)) == privilege(right, TABLE)
-    dataverse.roles[PLANNER] = Role(name="That one", privileges=frozenset({privilege(right, TABLE)}))
+    dataverse.roles[PLANNER] = Role(name="That one", privileges=linking | {privilege(right, TABLE)})
     assert (await planner.call(method, path.format(booking=booking), body)).status < 400
 
 
