@@ -89,7 +89,10 @@ def _verdict(one: Field, base: Base, wants: Fingerprint, shows: Fingerprint, rul
     known = base.booking.get(one)
     if one is Field.SENSITIVITY and (wants == PRIVATE or known is None):
         return Verdict.WRITE_EVENT if wants == PRIVATE else Verdict.KEEP
-    if known is None or shows == base.event.get(one):
+    if known is None:
+        # Nobody knows who has changed it. Times are worth remembering, whose ever they were.
+        return Verdict.OVERRULE_EVENT if one is Field.TIME else Verdict.WRITE_EVENT
+    if shows == base.event.get(one):
         return Verdict.WRITE_EVENT
     match rules.edits[one]:
         case Edit.UNDO:

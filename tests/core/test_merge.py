@@ -168,4 +168,5 @@ def test_r1_writing_both_sides_settles_it(before: Content, wanted: Content, even
 def test_r2a_without_a_base_dataverse_wins(wanted: Content, event: Content, said: Rules) -> None:
     for one, verdict in merge(Base(booking={}, event=event.fingerprints()), wanted, event, said).items():
         opens = one is Field.SENSITIVITY and not wanted.is_private
-        assert verdict is (Verdict.KEEP if opens else Verdict.WRITE_EVENT)
+        lost = one is Field.TIME
+        assert verdict is (Verdict.KEEP if opens else Verdict.OVERRULE_EVENT if lost else Verdict.WRITE_EVENT)
