@@ -158,6 +158,8 @@ class Applier:
         await self._hand_over(intent, effects)
         if action.replaces is not None:
             effects.remove.append(action.replaces)
+        # Another link may be left of a create that got stuck: now that an event stands, it can be cleared away.
+        effects.look_again |= any(link not in (action.replaces, action.intent) for link in seen.links)
         if event in effects.created:
             effects.save.append(self._confirmed(intent, event, action.content, seen))
         else:
