@@ -128,6 +128,30 @@ async def sweep_report(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG
     return await swept()
 
 
+@app.function_name("conflicts")
+@app.route("conflicts", methods=["GET"])
+async def conflicts(req: func.HttpRequest) -> func.HttpResponse:
+    """What of `?booking=` has lost a conflict: times with their values, other fields by their names."""
+    try:
+        found = await (await running()).restoring.conflicts(req.params.get("booking", ""))
+    except InvalidPostError as error:
+        return problem(error.status, str(error))
+    return func.HttpResponse(json.dumps({"conflicts": found}), mimetype="application/json")
+
+
+@app.function_name("restore_conflict")
+@app.route("conflicts/restore", methods=["POST"])
+@app.queue_output("wake", queue_name=WAKE, connection=STORAGE)
+async def restore_conflict(req: func.HttpRequest, wake: func.Out[typing.List[str]]) -> func.HttpResponse:  # noqa: UP006
+    """Put in force what of `?booking=` lost last, or `&at=` that time. See `shared.sync.restore`."""
+    try:
+        asked, shards = await (await running()).restoring.restore(req.params.get("booking", ""), req.params.get("at"))
+    except InvalidPostError as error:
+        return problem(error.status, str(error))
+    wake.set(list(shards))
+    return func.HttpResponse(json.dumps(asked), status_code=202, mimetype="application/json")
+
+
 @app.function_name("keep_house")
 @app.timer_trigger("timer", schedule="%SYNC_HOUSEKEEPING_SCHEDULE%")
 async def keep_house(timer: func.TimerRequest) -> None:  # noqa: ARG001

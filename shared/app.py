@@ -47,6 +47,7 @@ from shared.sync.ports import Clock
 from shared.sync.pull import Pull
 from shared.sync.rebuild import Rebuild
 from shared.sync.recover import Recovery
+from shared.sync.restore import Restoring
 from shared.sync.route import Router
 from shared.sync.subscribe import Subscribing
 from shared.sync.subscriptions import Terms
@@ -57,6 +58,7 @@ from shared.tables.budget import TableBudget
 from shared.tables.calendars import TableCalendars
 from shared.tables.cursors import TableCursors
 from shared.tables.housekeeping import TableHousekeeping
+from shared.tables.journal import TableJournal
 from shared.tables.rebuilding import TableRebuildStore
 from shared.tables.store import TableStore
 from shared.tables.subscriptions import TableSubscriptions
@@ -105,6 +107,7 @@ class App:
     subscribing: Subscribing
     recovery: Recovery
     sweep: Sweep
+    restoring: Restoring
     housekeeping: Housekeeping
 
 
@@ -227,6 +230,12 @@ def build(settings: Settings, outside: Outside) -> App:
         policy=policy,
         shards=settings.shards,
     )
+    restoring = Restoring(
+        store=TableJournal(outside.tables, store, settings.shards, settings.journal_months),
+        clock=outside.clock,
+        edits=settings.edits,
+        shards=settings.shards,
+    )
     housekeeping = Housekeeping(
         store=TableHousekeeping(outside.tables, settings.shards),
         clock=outside.clock,
@@ -241,6 +250,7 @@ def build(settings: Settings, outside: Outside) -> App:
         subscribing=subscribing,
         recovery=recovery,
         sweep=sweep,
+        restoring=restoring,
         housekeeping=housekeeping,
     )
 

@@ -263,7 +263,8 @@ class Applier:
             event = await self._events.update_event(
                 link.mailbox, link.event, action.etag, action.fields, action.content
             )
-            effects.save.append(self._knowing(self._confirmed(link, event, action.content, seen), effects))
+            agreed = action.agreed or action.content
+            effects.save.append(self._knowing(self._confirmed(link, event, agreed, seen), effects))
             effects.done.append("update_event")
         else:
             held = seen.event.content.fingerprints() if seen.event is not None else link.base.event

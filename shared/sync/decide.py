@@ -175,6 +175,27 @@ def _move(facts: Facts) -> Plan:
     return Plan(reason=Reason.MOVED, outcome=Outcome.APPLIED, actions=(write, update), lost=facts.lost)
 
 
+def _put_in_force(facts: Facts) -> Plan:
+    """What had lost comes back, and what is overwritten by that is lost in its place."""
+    link, booking, asked = facts.link, facts.booking, facts.put_in_force
+    if link is None:
+        raise LookupError("the table asked to restore a value of an event without a link")
+    content = agreed = facts.content
+    for one, text in asked.items():
+        content = content.with_text(one, text)
+    actions: list[Action] = []
+    lost = {one: facts.seen.event.content.text_of(one) for one in asked} if facts.seen.event is not None else {}
+    if Field.TIME in asked:
+        lost[Field.TIME] = agreed.text_of(Field.TIME)
+        agreed = agreed.with_text(Field.TIME, asked[Field.TIME])
+        write = UpdateBooking(booking=booking.id, version=booking.version, start=content.start, end=content.end)
+        actions.append(write)
+    etag = facts.seen.event.etag if facts.seen.event is not None else link.etag
+    fields = facts.fields.union(asked)
+    actions.append(UpdateEvent(link=link, fields=fields, content=content, etag=etag, agreed=agreed))
+    return Plan(reason=Reason.PUT_IN_FORCE, outcome=Outcome.APPLIED, actions=tuple(actions), lost=lost)
+
+
 def _cancel(facts: Facts) -> Plan:
     if facts.link is None:
         raise LookupError("the table asked to cancel a booking without a link")
@@ -281,6 +302,12 @@ TABLE: tuple[Row, ...] = (
         "what people made of the event fits no booking: nothing is written until they change it",
         lambda facts: facts.is_linked and bool(facts.unsuitable),
         _park(Reason.UNSUITABLE, lambda facts: f"{facts.unsuitable}: give it a begin and an end, and no repetition"),
+    ),
+    Row(
+        Reason.PUT_IN_FORCE,
+        "an administrator restores what had lost a conflict: the booking or its event gets it back",
+        lambda facts: facts.is_linked and bool(facts.put_in_force),
+        _put_in_force,
     ),
     Row(
         Reason.CONFLICT,

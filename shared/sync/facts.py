@@ -23,6 +23,7 @@ from shared.sync.model import (
     Shard,
     StatusKind,
     Told,
+    fingerprint,
     shard_of,
 )
 from shared.sync.translate import Policy, translate
@@ -357,6 +358,26 @@ class Facts:
         sides = {Verdict.OVERRULE_EVENT: shown, Verdict.OVERRULE_BOOKING: self.content}
         losers = {one: sides.get(verdict) for one, verdict in self.verdicts.items()}
         return {one: side.text_of(one) for one, side in losers.items() if side is not None}
+
+    @cached_property
+    def put_in_force(self) -> Mapping[Field, str]:
+        """What an administrator has restored of what lost, as far as it may be written and is not there yet (R6).
+
+        Times go to the booking. Other fields belong to it: only where people may keep theirs, theirs can come back.
+        """
+        marks = sorted(self.seen.marks, key=lambda mark: mark.accepted_at)
+        asked = {mark.field: mark.text for mark in marks if mark.field is not None}
+        if not asked or self.is_canceled:
+            return {}
+        shown = self.seen.event.content.fingerprints() if self.seen.event is not None else None
+        held = shown or (self.link.base.event if self.link is not None and self.link.base is not None else {})
+        return {one: text for one, text in asked.items() if self._may_be_restored(one, text, held)}
+
+    def _may_be_restored(self, one: Field, text: str, held: Mapping[Field, Fingerprint]) -> bool:
+        if one is Field.TIME:
+            return not self.seen.refusal and text != self.content.text_of(one)
+        is_theirs = self.policy.rules.edits[one] is Edit.KEEP and not self.is_meeting and not self.content.is_private
+        return is_theirs and held.get(one) != fingerprint(text)
 
     @property
     def edited(self) -> frozenset[Field]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from random import Random
 
-from shared.sync.model import BookingId, Cause, Mark, Told
+from shared.sync.model import BookingId, Cause, Field, Mark, Told
 
 FIRST_DELAY = timedelta(seconds=2)
 LONGEST_DELAY = timedelta(minutes=15)
@@ -25,10 +25,10 @@ def by_booking(marks: Iterable[Mark]) -> dict[BookingId, tuple[Mark, ...]]:
 
 
 def coalesce(marks: Iterable[Mark]) -> tuple[Mark, ...]:
-    """At most one mark for each cause, and each event, saying as much as all of `marks` together."""
+    """At most one mark for each cause, and each event or field, saying as much as all of `marks` together."""
 
     def about(mark: Mark) -> tuple[str, str]:
-        return mark.cause, mark.event or ""
+        return mark.cause, mark.event or mark.field or ""
 
     return tuple(_fold(tuple(group)) for _, group in groupby(sorted(marks, key=about), key=about))
 
@@ -46,6 +46,7 @@ def _fold(marks: tuple[Mark, ...]) -> Mark:
         generation=max(mark.generation for mark in marks),
         etag=etags.pop() if len(etags) == 1 else "",
         told=newest_told(mark.told for mark in marks),
+        text=max(marks, key=lambda mark: mark.accepted_at).text,
         is_approved=any(mark.is_approved for mark in marks),
         key="",
     )
@@ -83,3 +84,8 @@ def hand_over(booking: BookingId, generation: int, now: datetime) -> Mark:
 def look_again(booking: BookingId, now: datetime, due_at: datetime) -> Mark:
     """A hint of our own that `booking` has to be compared once more, at `due_at`; no post stands behind it."""
     return Mark(booking=booking, cause=Cause.UPDATED, accepted_at=now, due_at=due_at, posts=0)
+
+
+def put_in_force(booking: BookingId, field: Field, text: str, now: datetime) -> Mark:
+    """An administrator's word that `text`, which had lost a conflict, is what `field` has to be (R6)."""
+    return replace(look_again(booking, now, now), cause=Cause.RESTORED, field=field, text=text)

@@ -171,6 +171,23 @@ class Content:
             case Field.CATEGORY:
                 return self.category
 
+    def with_text(self, field: Field, text: str) -> Content:
+        """The same with one field as `text_of` gave it. Raises `ValueError` for a text that it never gives."""
+        match field:
+            case Field.TIME:
+                start, end = map(datetime.fromisoformat, text.split("/"))
+                return replace(self, start=start, end=end)
+            case Field.SUBJECT:
+                return replace(self, subject=text)
+            case Field.BODY:
+                return replace(self, body=text)
+            case Field.SHOW_AS:
+                return replace(self, show_as=ShowAs(text))
+            case Field.SENSITIVITY:
+                return replace(self, is_private=text == _PRIVATE)
+            case Field.CATEGORY:
+                return replace(self, category=text)
+
     def fingerprints(self) -> dict[Field, Fingerprint]:
         """A short hash of every field: enough to see a change, useless to read personal data from."""
         return {field: fingerprint(self.text_of(field)) for field in Field}
@@ -384,6 +401,7 @@ class Cause(StrEnum):
     HANDED_OVER = "handed_over"
     EVENT_CHANGED = "event_changed"
     EVENT_DELETED = "event_deleted"
+    RESTORED = "restored"
 
 
 OF_EVENTS = frozenset({Cause.EVENT_CHANGED, Cause.EVENT_DELETED})
@@ -399,7 +417,8 @@ class Mark:
     `posts` counts the accepted hints it stands for (R11). A deletion is proof that the row was deleted (R3). A
     hand-over names in `generation` the first generation that no longer lives in this shard (R10). `version` is the row
     version that the post spoke of. `mailbox`, `event` and `etag` belong to the causes `OF_EVENTS`, where `booking` may
-    be `UNKNOWN`; `etag` is the event's when the hint named it, `told` what it brought along. `is_approved`: an
+    be `UNKNOWN`; `etag` is the event's when the hint named it, `told` what it brought along. With the cause
+    `RESTORED` an administrator puts in force the `text` of a `field` that had lost (R6). `is_approved`: an
     administrator has approved what it leads to (R4). `key` is the stored row's key, empty before it is stored.
     """
 
@@ -416,5 +435,7 @@ class Mark:
     etag: str = ""
     told: Told | None = None
     correlation: str = ""
+    field: Field | None = None
+    text: str = ""
     is_approved: bool = False
     key: str = ""

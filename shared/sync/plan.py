@@ -40,6 +40,7 @@ class Reason(StrEnum):
     EVENT_MISSING = "event_missing"
     RESTORED = "restored"
     UNSUITABLE = "unsuitable"
+    PUT_IN_FORCE = "put_in_force"
     CONFLICT = "conflict"
     WRITE_REFUSED = "write_refused"
     MOVED = "moved"
@@ -84,12 +85,16 @@ class AdoptEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateEvent:
-    """Write the named fields if the event still has `etag`; with no fields only the link learns what was seen."""
+    """Write the named fields if the event still has `etag`; with no fields only the link learns what was seen.
+
+    `agreed` is what the booking says, where the event is given something else on purpose.
+    """
 
     link: Link
     fields: frozenset[Field]
     content: Content
     etag: str
+    agreed: Content | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,15 @@ LATE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What an entry of the journal keeps of values that lost, as text."""
+
+    at: datetime
+    reason: str
+    lost: Mapping[Field, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What the index says of an event of ours: its booking, the etags that its link has seen, when it was last read.
 

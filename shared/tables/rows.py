@@ -19,7 +19,7 @@ from shared.sync.model import (
     Mark,
     Told,
 )
-from shared.sync.ports import JournalEntry, Known
+from shared.sync.ports import JournalEntry, Known, Loss
 from shared.tables.tables import Stored, Value
 
 AFTER = "\x7e"
@@ -61,6 +61,8 @@ def mark_values(mark: Mark) -> dict[str, Value]:
             "etag": mark.etag or None,
             "told": None if mark.told is None else _told_text(mark.told),
             "correlation": mark.correlation,
+            "field": None if mark.field is None else mark.field.value,
+            "text": mark.text or None,
             "approved": True if mark.is_approved else None,
         }
     )
@@ -83,6 +85,8 @@ def mark_of(stored: Stored) -> Mark:
         etag=str(values.get("etag", "")),
         told=_told(str(values["told"])) if "told" in values else None,
         correlation=str(values["correlation"]),
+        field=Field(str(values["field"])) if "field" in values else None,
+        text=str(values.get("text", "")),
         is_approved=bool(values.get("approved")),
         key=stored.row,
     )
@@ -229,6 +233,24 @@ def claim_of(stored: Stored) -> Claim:
     )
 
 
+LONGEST_LOSS = 10_000
+"""Characters of one value that lost a conflict; a longer one is not kept, for a row has no room for it."""
+
+
+def _lost_text(lost: Mapping[Field, str]) -> str:
+    kept = {one: text for one, text in lost.items() if len(text) <= LONGEST_LOSS}
+    return json.dumps(kept, ensure_ascii=False) if kept else ""
+
+
+def loss_of(stored: Stored) -> Loss | None:
+    """What an entry of the journal tells of values that lost; `None` when none did."""
+    values = stored.values
+    if not values.get("lost"):
+        return None
+    lost = {Field(name): str(text) for name, text in json.loads(str(values["lost"])).items()}
+    return Loss(at=time_of(values["at"]), reason=str(values["reason"]), lost=lost)
+
+
 def entry_values(entry: JournalEntry) -> dict[str, Value]:
     """What was done and why."""
     return {
@@ -244,5 +266,5 @@ def entry_values(entry: JournalEntry) -> dict[str, Value]:
         "version": str(entry.version),
         "correlation": entry.correlation,
         "detail": entry.detail,
-        "lost": json.dumps(dict(entry.lost)) if entry.lost else "",
+        "lost": _lost_text(entry.lost),
     }

@@ -22,7 +22,8 @@ def test_row(case: Case) -> None:
     assert (plan.reason, plan.outcome) == (case.reason, case.outcome)
     assert plan.actions == case.actions
     assert plan.lost == case.lost
-    assert bool(plan.detail) == (plan.outcome is Outcome.PARKED or bool(case.seen.refusal and case.lost))
+    is_refused = bool(case.seen.refusal) and plan.reason is not Reason.RESTORED
+    assert bool(plan.detail) == (plan.outcome is Outcome.PARKED or is_refused)
 
 
 HINT = mark(Cause.EVENT_CHANGED, mailbox=ALICE, event=EventId("event-1"), etag='W/"2"')

@@ -8,9 +8,9 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sync.marks import LONGEST_DELAY, MOST_ATTEMPTS, coalesce, put_off
-from shared.sync.model import Cause, Mark
-from tests.core.builders import NOW, hand_over, mark
+from shared.sync.marks import LONGEST_DELAY, MOST_ATTEMPTS, coalesce, put_in_force, put_off
+from shared.sync.model import Cause, Field, Mark
+from tests.core.builders import BOOKING, NOW, hand_over, mark
 
 hints = st.lists(
     st.one_of(
@@ -57,3 +57,14 @@ def test_putting_off_moves_forward_within_bounds(given_marks: list[Mark], seed: 
 def test_the_services_own_wish_is_the_least() -> None:
     [later] = put_off([mark()], NOW, Random(1), timedelta(hours=1))
     assert later.due_at == NOW + timedelta(hours=1)
+
+
+def test_r6_of_two_restored_values_of_a_field_the_later_one_counts_and_fields_stay_apart() -> None:
+    first, second = (
+        put_in_force(BOOKING, Field.SUBJECT, text, NOW + timedelta(hours=at)) for at, text in enumerate("ab")
+    )
+    other = put_in_force(BOOKING, Field.TIME, "c", NOW)
+    assert [(one.field, one.text) for one in coalesce([second, other, first])] == [
+        (Field.SUBJECT, "b"),
+        (Field.TIME, "c"),
+    ]

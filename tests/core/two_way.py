@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from shared.sync.facts import Snapshot
+from shared.sync.marks import put_in_force
 from shared.sync.merge import DEFAULT_EDITS, DEFAULT_WINNERS, Edit, Rules, Winner
 from shared.sync.model import Booking, Content, Field, Link
 from shared.sync.plan import (
@@ -24,6 +25,7 @@ from shared.sync.plan import (
 from shared.sync.translate import Deleted, Policy
 from tests.core.builders import (
     ALICE,
+    BOOKING,
     CANCELED,
     NOW,
     booking,
@@ -165,6 +167,58 @@ CASES = (
         reason=Reason.WRITE_REFUSED,
         actions=(to_event(booking(), Field.TIME),),
         lost={Field.TIME: TIMES},
+    ),
+    Case(
+        name="times that had lost are restored: the booking takes them, and the event with it (R6)",
+        seen=seen(booking(), content_of(booking()), marks=(put_in_force(BOOKING, Field.TIME, TIMES, NOW),)),
+        reason=Reason.PUT_IN_FORCE,
+        actions=(to_booking(booking()), replace(to_event(booking(), Field.TIME, content=MOVED), agreed=MOVED)),
+        lost={Field.TIME: content_of(booking()).text_of(Field.TIME)},
+    ),
+    Case(
+        name="a subject that had lost is restored where people may keep theirs (R6)",
+        seen=seen(booking(), content_of(booking()), marks=(put_in_force(BOOKING, Field.SUBJECT, "Lunch", NOW),)),
+        policy=edits(subject=Edit.KEEP),
+        reason=Reason.PUT_IN_FORCE,
+        actions=(
+            replace(
+                to_event(booking(), Field.SUBJECT, content=replace(content_of(booking()), subject="Lunch")),
+                agreed=content_of(booking()),
+            ),
+        ),
+        lost={Field.SUBJECT: content_of(booking()).subject},
+    ),
+    Case(
+        name="a subject is not restored where Dataverse owns it",
+        seen=seen(booking(), content_of(booking()), marks=(put_in_force(BOOKING, Field.SUBJECT, "Lunch", NOW),)),
+        reason=Reason.UNCHANGED,
+        outcome=Outcome.UNCHANGED,
+        actions=(to_event(booking()),),
+    ),
+    Case(
+        name="a subject is not restored in a meeting (R7)",
+        seen=seen(
+            booking(),
+            content_of(booking()),
+            is_meeting=True,
+            marks=(put_in_force(BOOKING, Field.SUBJECT, "Lunch", NOW),),
+        ),
+        policy=edits(subject=Edit.KEEP),
+        reason=Reason.UNCHANGED,
+        outcome=Outcome.UNCHANGED,
+        actions=(to_event(booking()),),
+    ),
+    Case(
+        name="restored times that Dataverse refuses are given up",
+        seen=seen(
+            booking(),
+            content_of(booking()),
+            refusal="the booking is completed",
+            marks=(put_in_force(BOOKING, Field.TIME, TIMES, NOW),),
+        ),
+        reason=Reason.UNCHANGED,
+        outcome=Outcome.UNCHANGED,
+        actions=(to_event(booking()),),
     ),
     Case(
         name="moved while it was canceled: canceling wins (R6)",

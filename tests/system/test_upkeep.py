@@ -51,6 +51,10 @@ async def test_an_administrator_has_everything_compared(up: Up) -> None:
         assert (report["drift"], report["findings"]) == (0, [])
         async with session.get(address) as answer:
             assert answer.status == 401
+        [booking, *_] = burst.visits
+        assert await asked("GET", f"/api/conflicts?booking={booking}") == (200, {"conflicts": []})
+        assert (await asked("POST", f"/api/conflicts/restore?booking={booking}"))[0] == 404
+        assert (await asked("POST", "/api/conflicts/restore?booking=no-id"))[0] == 400
 
 
 async def test_a_wake_up_that_was_given_up_is_reported_and_does_not_pile_up(up: Up) -> None:
