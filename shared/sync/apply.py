@@ -23,7 +23,7 @@ from shared.errors import (
     TransientError,
 )
 from shared.sync.facts import CREATE_TIME, Snapshot
-from shared.sync.marks import coalesce, hand_over, look_again
+from shared.sync.marks import hand_over, look_again, passed_on
 from shared.sync.model import (
     Base,
     BookingChange,
@@ -132,9 +132,7 @@ class Applier:
                 await self._retire(action.claim, seen)
                 effects.done.append("retire_claim")
             case Forward():
-                # The posts end here, with the outcome "forwarded": a copy that came twice must not count them twice.
-                copies = [replace(mark, posts=0) for mark in coalesce(seen.marks)]
-                await self._put_marks(action.mailbox, copies, effects)
+                await self._put_marks(action.mailbox, passed_on(seen.marks), effects)
                 effects.done.append("forward")
             case Wait():
                 until = action.until - self._clock.now()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from random import Random
 
-from shared.sync.model import BookingId, Cause, Field, Mark, Told
+from shared.sync.model import OF_EVENTS, BookingId, Cause, Field, Mark, Told
 
 FIRST_DELAY = timedelta(seconds=2)
 LONGEST_DELAY = timedelta(minutes=15)
@@ -74,6 +74,17 @@ def put_off(
         return replace(mark, due_at=now + delay, attempts=mark.attempts + 1)
 
     return tuple(later(mark) for mark in coalesce(marks))
+
+
+def passed_on(marks: Iterable[Mark]) -> tuple[Mark, ...]:
+    """The marks for another shard. What they say of an event stays behind: that is in a mailbox of this one.
+
+    The posts end here, with the outcome "forwarded": a copy that came twice must not count them twice.
+    """
+    about_booking = [mark for mark in marks if mark.cause not in OF_EVENTS]
+    if about_booking:
+        return coalesce(replace(mark, posts=0) for mark in about_booking)
+    return tuple(look_again(mark.booking, mark.accepted_at, mark.due_at) for mark in coalesce(marks)[:1])
 
 
 def hand_over(booking: BookingId, generation: int, now: datetime) -> Mark:

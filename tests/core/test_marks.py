@@ -8,9 +8,9 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sync.marks import LONGEST_DELAY, MOST_ATTEMPTS, coalesce, put_in_force, put_off
-from shared.sync.model import Cause, Field, Mark
-from tests.core.builders import BOOKING, NOW, hand_over, mark
+from shared.sync.marks import LONGEST_DELAY, MOST_ATTEMPTS, coalesce, passed_on, put_in_force, put_off
+from shared.sync.model import Cause, EventId, Field, Mark
+from tests.core.builders import ALICE, BOOKING, NOW, hand_over, mark
 
 hints = st.lists(
     st.one_of(
@@ -68,3 +68,10 @@ def test_r6_of_two_restored_values_of_a_field_the_later_one_counts_and_fields_st
         (Field.SUBJECT, "b"),
         (Field.TIME, "c"),
     ]
+
+
+def test_what_is_said_of_an_event_stays_in_the_shard_of_its_mailbox() -> None:
+    hint = mark(Cause.EVENT_CHANGED, mailbox=ALICE, event=EventId("e"), etag='W/"9"')
+    [passed] = passed_on([hint, hint])
+    assert (passed.cause, passed.event, passed.mailbox, passed.posts) == (Cause.UPDATED, None, None, 0)
+    assert [one.cause for one in passed_on([hint, mark(Cause.DELETED)])] == [Cause.DELETED]
