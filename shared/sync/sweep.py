@@ -290,6 +290,7 @@ class Sweep:
         while now.position < len(shards):
             shard = shards[now.position]
             if not await self._store.has_epoch(shard):
+                wake.add(shard)  # whoever works on it restores them
                 raise EpochMissingError(f"the links of shard {shard} are not complete")
             left_out = await self._notes.unsearched(shard)
             linked = {link.mailbox for link in await self._notes.links_of(shard)}

@@ -43,6 +43,7 @@ async def sweep(now: World, **orders: bool) -> dict[str, Any]:
         assert report is not None
         if report["ended"] is not None:
             return report
+        await now.clock.sleep(60)
         now.wake(*sorted(await now.app.sweep.go_on()))
     pytest.fail("the sweep never came to an end")
 
@@ -356,6 +357,18 @@ def test_r2a_mailboxes_that_the_rebuild_left_out_are_searched_when_they_can_be()
         assert len(now.events("carol")) == 2
         assert old in {link["booking"] for link in now.rows("link")}
         assert (await sweep(now))["drift"] == 0
+
+    told(story)
+
+
+def test_r2a_a_sweep_of_a_lost_table_has_it_restored_first() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        await some(now, planner)
+        wipe(now)
+        report = await sweep(now, repair=True)
+        assert (report["pairs"], len(now.rows("link"))) == (3, 3)
+        last = await sweep(now)
+        assert (last["pairs"], last["drift"]) == (3, 0)
 
     told(story)
 
