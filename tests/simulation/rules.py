@@ -257,7 +257,7 @@ class Rules:
     def _check_dead_letters(self) -> None:
         """R11: once nothing fails any more, nothing is given up but what has no mailbox, or people have to decide."""
         for entry in self.stage.rows("dead"):
-            if entry["reason"] not in ("mailbox_gone", "conflict", "unsuitable", "event_missing", "restored_by_people"):
+            if entry["reason"] not in ("mailbox_gone", "conflict", "unsuitable", "event_missing"):
                 self.violations.append(f"R11: given up for no good reason: {entry['reason']} {entry['detail']}")
 
 
