@@ -6,7 +6,7 @@ It is none of Microsoft's services: its calls are not logged, faults do not hit 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from http import HTTPStatus
@@ -27,7 +27,7 @@ type Signal = Callable[[str, str | None], int]
 """Lets an event of the lifecycle happen to one subscription, or to all; gives their number. Raises `ValueError`."""
 
 type Repeat = Callable[[str, int], int]
-"""Sends all webhook posts again, in an order and by a seed; gives their number. Raises `ValueError` for the order."""
+"""Sends all posts of a service again, in an order and by a seed; gives their number. Raises `ValueError`."""
 
 type ByHand = Callable[[str, str, str, str], str]
 """Does something to the event of a user as people do in Outlook; gives its id. Raises `ValueError`."""
@@ -41,7 +41,7 @@ class Control:
         cloud: Cloud,
         *,
         seed: Seed,
-        repeat: Repeat,
+        repeat: Mapping[str, Repeat],
         notifications: Callable[[], Json],
         signal: Signal,
         by_hand: ByHand,
@@ -49,6 +49,7 @@ class Control:
     ) -> None:
         """Steer `cloud`; `reset` forgets everything, and is `cloud.reset` unless there is more to forget.
 
+        `repeat` has the services whose posts can be sent again, `webhook` among them.
         `notifications` says who is subscribed to what, and which posts wait.
         """
         self._cloud = cloud
@@ -124,15 +125,18 @@ class Control:
         return Response(status=204)
 
     async def _post_posts(self, request: Request) -> Response:
-        """Have every webhook post sent once more: `{"order": "same" | "reversed" | "shuffled", "seed": 0}`.
+        """Have every post of a service sent once more, Dataverse's unless another is named.
 
-        Answers how many there are; they are on their way then.
+        `{"service": "webhook" | "notification", "order": "same" | "reversed" | "shuffled", "seed": 0}`. Answers how
+        many there are; they are on their way then.
         """
-        wanted = _object(request, {"order", "seed"})
-        order, seed = wanted.get("order", "same"), wanted.get("seed", 0)
+        wanted = _object(request, {"service", "order", "seed"})
+        service, order, seed = wanted.get("service", "webhook"), wanted.get("order", "same"), wanted.get("seed", 0)
+        if not isinstance(service, str) or service not in self._repeat:
+            raise ValueError(f"'service' must be one of: {', '.join(self._repeat)}")
         if type(seed) is not int:
             raise ValueError("'seed' must be a whole number")
-        return Response.of_json(202, {"posts": self._repeat(order, seed)})
+        return Response.of_json(202, {"posts": self._repeat[service](order, seed)})
 
     async def _get_notifications(self, _request: Request) -> Response:
         """Who is subscribed to what, how many posts wait, are on their way or are held, and how receivers behave."""

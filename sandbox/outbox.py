@@ -2,11 +2,13 @@
 
 Faults for the service of an outbox, beyond those for all calls: `lose` (nothing arrives, and the sender takes it for
 delivered), `duplicate` (sent twice), `hold` (kept until `Outbox.release`), `reorder` (goes behind all posts that wait).
+`Outbox.repeat` sends everything once more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
@@ -24,6 +26,9 @@ from sandbox.recorder import Call
 
 DIVERTING = ("hold", "reorder")
 ON_THE_WAY = ("lose", "duplicate")
+MOST_REMEMBERED = 1000
+"""How many posts can be sent again: of more, the oldest are forgotten."""
+ORDERS = ("same", "reversed", "shuffled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,7 @@ class Outbox[T](ABC):
         self._ready: deque[_Waiting[T]] = deque()
         self._later: list[tuple[datetime, int, _Waiting[T]]] = []
         self._held: list[_Waiting[T]] = []
+        self._sent: dict[int, T] = {}
         self._numbers = count()
         self._claims = 0
         self._under_way: set[asyncio.Task[None]] = set()
@@ -91,13 +97,30 @@ class Outbox[T](ABC):
             self._enter(waiting)
         return len(released)
 
+    def repeat(self, order: str, seed: int = 0) -> int:
+        """Send once more whatever was sent, each post once and as it was; returns how many there are.
+
+        `order` is one of `ORDERS`; `seed` decides the shuffled one. Posts that were lost on their way were never sent.
+        Raises `ValueError` for another order.
+        """
+        if order not in ORDERS:
+            raise ValueError(f"'order' must be one of: {', '.join(ORDERS)}")
+        posts = list(self._sent.values())
+        if order == "reversed":
+            posts.reverse()
+        elif order == "shuffled":
+            random.Random(seed).shuffle(posts)  # noqa: S311 - a reproducible order
+        for post in posts:
+            self.put(post)
+        return len(posts)
+
     async def quiet(self) -> None:
         """Return when no post waits or is on its way; held ones do not count."""
         while tasks := [*self._under_way, *self._alarms]:
             await asyncio.gather(*tasks)
 
     def reset(self) -> None:
-        """Forget what waits and what is on its way."""
+        """Forget what waits, what is on its way and what was sent."""
         for task in (*self._under_way, *self._alarms):
             task.cancel()
         self._under_way.clear()
@@ -105,6 +128,7 @@ class Outbox[T](ABC):
         self._ready.clear()
         self._later.clear()
         self._held.clear()
+        self._sent.clear()
         self._claims = 0
         self.delivery.reset()
 
@@ -114,11 +138,14 @@ class Outbox[T](ABC):
         self.reset()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def attempt(self, parcel: Parcel, rule: Rule | None) -> int:
-        """Send once, or as the rule says; the status of the first answer, 0 when there is none."""
+    async def attempt(self, post: T, parcel: Parcel, rule: Rule | None) -> int:
+        """Send `post` once, or as the rule says; the status of the first answer, 0 when there is none."""
         if rule is not None and rule.do == "lose":
             self.log(parcel, rule.do)
             return HTTPStatus.ACCEPTED
+        self._sent.setdefault(id(post), post)
+        if len(self._sent) > MOST_REMEMBERED:
+            del self._sent[next(iter(self._sent))]
         answer = await self.send(parcel)
         if rule is not None and rule.do == "duplicate":
             await self.send(parcel, rule.do)

@@ -74,7 +74,7 @@ class Simulators:
         self.control = Control(
             self.cloud,
             seed=self.seed,
-            repeat=self.dataverse.webhooks.repeat,
+            repeat={"webhook": self.dataverse.webhooks.repeat, "notification": self.graph.notifications.repeat},
             notifications=self.graph.notifications.overview,
             signal=self.graph.notifications.signal,
             by_hand=self.graph.by_hand.do,

@@ -5,13 +5,12 @@ WebHook" (authentication), "Asynchronous service" (job states, order is not guar
 connection is final is unverified.
 
 Their service is called `webhook`: `sandbox.outbox` has its faults (the job of a lost post succeeds), the settings
-`webhook.*` say how posts travel, and `Webhooks.repeat` sends everything once more.
+`webhook.*` say how posts travel.
 """
 
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,9 +47,6 @@ WAITING: Mapping[str, Value] = {"statecode": 0, "statuscode": 0}
 IN_PROGRESS: Mapping[str, Value] = {"statecode": 2, "statuscode": 20}
 SUCCEEDED: Mapping[str, Value] = {"statecode": 3, "statuscode": 30}
 FAILED: Mapping[str, Value] = {"statecode": 3, "statuscode": 31}
-MOST_REMEMBERED = 1000
-"""How many posts can be sent again: of more, the oldest are forgotten."""
-ORDERS = ("same", "reversed", "shuffled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,29 +67,6 @@ class Webhooks(Outbox[Post]):
         super().__init__(cloud, SERVICE, Delivery(cloud.settings, SERVICE, waits=waits, in_flight=1))
         self._state = state
         self._organization_id = organization_id
-        self._sent: dict[str, Post] = {}
-
-    def reset(self) -> None:
-        """Forget what waits, what is on its way and what was sent."""
-        super().reset()
-        self._sent.clear()
-
-    def repeat(self, order: str, seed: int = 0) -> int:
-        """Send once more whatever was sent, each post once and as it was; returns how many there are.
-
-        `order` is one of `ORDERS`; `seed` decides the shuffled one. Posts that were lost on their way were never sent.
-        Raises `ValueError` for another order.
-        """
-        if order not in ORDERS:
-            raise ValueError(f"'order' must be one of: {', '.join(ORDERS)}")
-        posts = list(self._sent.values())
-        if order == "reversed":
-            posts.reverse()
-        elif order == "shuffled":
-            random.Random(seed).shuffle(posts)  # noqa: S311 - a reproducible order
-        for post in posts:
-            self.put(post)
-        return len(posts)
 
     def tell(self, operation: Operation) -> None:
         """Make a job for every step that `operation` fires."""
@@ -189,18 +162,11 @@ class Webhooks(Outbox[Post]):
     async def deliver(self, post: Post, rule: Rule | None) -> None:
         """Carry out one system job."""
         self._note(post, {**IN_PROGRESS, "startedon": self._now()})
-        if rule is None or rule.do != "lose":
-            self._remember(post)
-        status = await self.attempt(post.parcel, rule)
+        status = await self.attempt(post, post.parcel, rule)
         if status in WORTH_ANOTHER_ATTEMPT:
             self._note(post, {"retrycount": 1})
-            status = await self.attempt(post.parcel, None)
+            status = await self.attempt(post, post.parcel, None)
         self._finish(post, status)
-
-    def _remember(self, post: Post) -> None:
-        self._sent.setdefault(post.job.id, post)
-        if len(self._sent) > MOST_REMEMBERED:
-            del self._sent[next(iter(self._sent))]
 
     def _finish(self, post: Post, status: int) -> None:
         """Note how the job ended; a successful one may be deleted at once."""

@@ -138,7 +138,7 @@ class Notifications(Outbox[Post]):
         cloud.faults.declare(*SIGNALS)
 
     def reset(self) -> None:
-        """Forget what waits, what is on its way, and how receivers behaved."""
+        """Forget what waits, what is on its way, what was sent, and how receivers behaved."""
         super().reset()
         self.lifecycle.reset()
         self._endpoints.clear()
@@ -253,7 +253,7 @@ class Notifications(Outbox[Post]):
             if rule.do != CHALLENGE:
                 self.log(parcel, rule.do)
                 return
-        status = await self.attempt(parcel, rule)
+        status = await self.attempt(post, parcel, rule)
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES or self._try_later(post):
             return
         if post.place.kind == CHANGE:

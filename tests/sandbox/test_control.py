@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -20,12 +21,12 @@ class Panel:
 
     def __init__(self, cloud: Cloud, graph: Graph) -> None:
         self.seeded: list[tuple[str, int, int]] = []
-        self.repeated: list[tuple[str, int]] = []
+        self.repeated: list[tuple[str, str, int]] = []
         notifications = graph.notifications
         self._control = Control(
             cloud,
             seed=self._seed,
-            repeat=self._repeat,
+            repeat={name: partial(self._repeat, name) for name in ("webhook", "notification")},
             notifications=notifications.overview,
             signal=notifications.signal,
             by_hand=graph.by_hand.do,
@@ -36,10 +37,10 @@ class Panel:
             raise ValueError(f"unknown organization '{organization}'")
         self.seeded.append((organization, mailboxes, bookings))
 
-    def _repeat(self, order: str, seed: int) -> int:
+    def _repeat(self, service: str, order: str, seed: int) -> int:
         if order == "sideways":
             raise ValueError("'order' cannot be that")
-        self.repeated.append((order, seed))
+        self.repeated.append((service, order, seed))
         return 3
 
     async def call(self, method: str, url: str, body: Json = None) -> Response:
@@ -89,10 +90,10 @@ async def test_faults_come_and_go(panel: Panel, app: App) -> None:
 
 
 async def test_posts_are_sent_once_more_in_the_wanted_order(panel: Panel) -> None:
-    for wanted in ({}, {"order": "shuffled", "seed": 7}):
+    for wanted in ({}, {"service": "notification", "order": "shuffled", "seed": 7}):
         answer = await panel.call("POST", "/posts", wanted)
         assert (answer.status, answer.json()) == (202, {"posts": 3})
-    assert panel.repeated == [("same", 0), ("shuffled", 7)]
+    assert panel.repeated == [("webhook", "same", 0), ("notification", "shuffled", 7)]
 
 
 async def test_requests_are_listed_and_counted_by_application(panel: Panel, app: App, cloud: Cloud) -> None:
@@ -160,6 +161,7 @@ async def test_settings_are_shown_and_changed(panel: Panel, cloud: Cloud) -> Non
         ("POST", "/notifications", {"event": "missed", "subscription": 5}, "'subscription'"),
         ("POST", "/notifications", {"event": "missed", "colour": 5}, "colour"),
         ("POST", "/posts", {"order": "sideways"}, "'order'"),
+        ("POST", "/posts", {"service": "mail"}, "'service'"),
         ("POST", "/posts", {"seed": "1"}, "'seed'"),
         ("POST", "/posts", {"times": 2}, "times"),
         ("GET", "/requests?after=soon", None, "'after'"),

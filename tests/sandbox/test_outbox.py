@@ -37,7 +37,7 @@ class Letters(Outbox[Letter]):
 
     async def deliver(self, post: Letter, rule: Rule | None) -> None:
         request = Request(method="POST", path=f"/{post.number}")
-        await self.attempt(Parcel(request=request, seconds=60, tags={}), rule)
+        await self.attempt(post, Parcel(request=request, seconds=60, tags={}), rule)
 
 
 def a_cloud(*, takes: float) -> tuple[Cloud, list[tuple[int, float]], list[int]]:
@@ -143,5 +143,22 @@ def test_a_post_that_is_put_behind_the_others_comes_last() -> None:
             letters.put(Letter(number, 0), START + timedelta(seconds=number))
         await letters.quiet()
         assert [number for number, _ in arrived] == [1, 2, 3, 0]
+
+    run(story())
+
+
+def test_what_was_sent_can_be_sent_again_but_not_what_was_lost() -> None:
+    async def story() -> None:
+        cloud, arrived, _ = a_cloud(takes=0)
+        letters = Letters(cloud, 1)
+        cloud.faults.add([{"service": "letter", "do": "lose"}, {"service": "letter", "do": "duplicate"}])
+        for number in range(4):
+            letters.put(Letter(number, None))
+        await letters.quiet()
+        for order, expected in (("same", [1, 2, 3]), ("reversed", [3, 2, 1])):
+            arrived.clear()
+            assert letters.repeat(order) == 3
+            await letters.quiet()
+            assert [number for number, _ in arrived] == expected
 
     run(story())

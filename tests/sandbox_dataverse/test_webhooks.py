@@ -13,10 +13,10 @@ from sandbox.dataverse.operations import Operation
 from sandbox.dataverse.pipeline import Pipeline, PluginAborted
 from sandbox.dataverse.routes import ORGANIZATION_ID, Dataverse
 from sandbox.dataverse.schema import Reference
-from sandbox.dataverse.webhooks import MOST_REMEMBERED
 from sandbox.directory import known_id
 from sandbox.http import Json, Request, Response
 from sandbox.install import Registration
+from sandbox.outbox import MOST_REMEMBERED
 from sandbox.seed import DISPATCHER, Contoso
 from tests.sandbox_dataverse.clients import KEY, Client, Receiver, a_booking, by_key, register
 
