@@ -257,19 +257,18 @@ class Applier:
         link = action.link
         if link.event is None:
             raise LookupError("an intent cannot be updated")
+        # What the event was like is news to nobody from now on, even where it is overruled (R5).
+        known = link.showing(seen.event) if seen.event is not None else link
         if action.fields or link.base is None:
             event = await self._events.update_event(
                 link.mailbox, link.event, action.etag, action.fields, action.content
             )
             agreed = action.agreed or action.content
-            effects.save.append(self._knowing(self._confirmed(link, event, agreed, seen), effects))
+            effects.save.append(self._knowing(self._confirmed(known, event, agreed, seen), effects))
             effects.done.append("update_event")
         else:
             held = seen.event.content.fingerprints() if seen.event is not None else link.base.event
-            learned = replace(
-                link.showing(seen.event) if seen.event is not None else link,
-                base=Base(booking=action.content.fingerprints(), event=held),
-            )
+            learned = replace(known, base=Base(booking=action.content.fingerprints(), event=held))
             learned = self._knowing(learned, effects, seen.booking.version if seen.booking is not None else None)
             effects.save.extend([learned] if learned != link else [])
 

@@ -233,6 +233,7 @@ def test_r9_events_of_people_cost_nothing_but_the_question() -> None:
 # With notifications.
 
 TOLD = {"GRAPH_NOTIFICATION_URL": FUNCTIONS}
+SERVICES = ("webhook", "notification")
 
 
 def reads_and_writes(now: World) -> tuple[int, int, int]:
@@ -272,6 +273,28 @@ def test_r5_a_thousand_notifications_of_one_event_cost_one_read_and_one_write() 
         told_of = sum(int(entry["posts"]) for entry in now.rows("journal"))
         assert told_of >= 1000
         assert reads_and_writes(now) == (1, 0, 1)
+
+    told(story, TOLD)
+
+
+def test_r5_what_was_overruled_is_told_again_and_costs_nothing() -> None:
+    async def story(now: World, planner: Planner) -> None:
+        booking, event = await synced(now, planner)
+        held = now.cloud.faults.add([{"service": name, "do": "hold", "times": None} for name in SERVICES])
+        await Technician(now).move(event, LATER)
+        await planner.move(booking, TOMORROW + timedelta(days=1))
+        await now.settle()
+        for rule in held:
+            rule.times = 0
+        now.dataverse.webhooks.release()
+        await now.settle()
+        assert only(now.events("alice")).content.start.at == TOMORROW + timedelta(days=1)
+        now.cloud.recorder.clear()
+        now.graph.notifications.release()
+        await now.settle()
+        now.graph.notifications.repeat("shuffled")
+        await now.settle()
+        assert reads_and_writes(now) == (0, 0, 0)
 
     told(story, TOLD)
 
