@@ -7,11 +7,25 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 
+from sandbox.hands import Hands
 from sandbox.http import Json
-from sandbox.story import Played, Story, StoryError
+from sandbox.steps import Played, Step, StoryError, play
+from sandbox.story import Story
+from sandbox.technicians import Technicians
 from sandbox.up import Up
+
+
+def steps(hands: Hands, now: datetime) -> Iterable[Step]:
+    """Both stories, in the order in which the least has to be waited for; at the end the app loses its tables."""
+    planner, technicians = Story(hands, now), Technicians(hands, now)
+    yield from planner.one_booking()
+    yield technicians.first()
+    yield from planner.lost_answer()
+    yield from technicians.steps()
+    yield from planner.hard_times()
 
 
 async def tell(up: Up, write: Callable[[str], None]) -> dict[str, Json]:
@@ -19,12 +33,11 @@ async def tell(up: Up, write: Callable[[str], None]) -> dict[str, Json]:
     played: list[Played] = []
     last = up.simulators.cloud.recorder.last
     async with up.client() as client:
-        story = Story(up, client, up.simulators.cloud.clock.now())
-        for step in story.steps():
-            write(f"{step.name:>13}  Dynamics: {step.in_dynamics:<72}  ")
-            result, seen = await story.play(step)
+        for step in steps(Hands(up, client), up.simulators.cloud.clock.now()):
+            write(f"{step.name:>20}  {f'{step.where}: {step.deed}':<82}  ")
+            result, seen = await play(step, up.simulators.cloud.recorder)
             played.append(result)
-            write(f"{'Outlook' if result.ok else 'FAILED'} after {result.ms:>4} ms: {seen}\n")
+            write(f"{step.shows_in if result.ok else 'FAILED'} after {result.ms:>4} ms: {seen}\n")
             if not result.ok:
                 break
     counts = up.simulators.cloud.recorder.counts(app=up.app.client_id, after=last)

@@ -142,6 +142,13 @@ class Up:
         await self.functions.start()
         self._watching = asyncio.create_task(self._keep_running())
 
+    async def restart_functions_host(self, settings: Mapping[str, str]) -> None:
+        """End the functions host and start it anew, as Azure does when settings change; these count from then on."""
+        self._settings |= settings
+        await self.stop_functions_host()
+        self.functions.settings = self._app_settings()
+        await self.start_functions_host()
+
     async def scale_out(self) -> HostProcess:
         """Start one more functions host on the same storage and with the same keys, as Azure does under load.
 

@@ -44,14 +44,14 @@ class HostProcess:
         """Prepare to run `app` with `settings` in its environment; `options` go to `python -m sandbox.functions`.
 
         `tls` are its certificate and key, `ca` the authority behind them; `keys` are the host key and the master key,
-        random ones if not given. Without a `port` it takes a free one.
+        random ones if not given. Without a `port` it takes a free one. Other `settings` count from the next start on.
         """
         self.log = work_dir / "functions.log"
         self.host_key, self.master_key = keys or (secrets.token_urlsafe(16), secrets.token_urlsafe(16))
         self.url = ""
         self._port = port
         self._app = app
-        self._settings = dict(settings)
+        self.settings = dict(settings)
         self._options = [f"--timers={work_dir / 'timers.json'}", *options]
         if tls:
             self._options += [f"--tls-cert={tls[0]}", f"--tls-key={tls[1]}"]
@@ -88,7 +88,7 @@ class HostProcess:
                 f"--master-key={self.master_key}",
                 *self._options,
             ],
-            env=self._settings,
+            env=self.settings,
             cwd=_ROOT,
             log=self.log,
         )
