@@ -59,7 +59,7 @@ def decide_by_event(snapshot: Snapshot, policy: Policy) -> Plan | None:
     facts = Facts(snapshot, policy)
     link, event, told, claim = facts.link, snapshot.event, snapshot.told, snapshot.claim
     is_plain = facts.under_way_until is None and not facts.stale and not facts.dropped and facts.is_linked
-    if link is None or link.base is None or claim is None or not claim.stands_on(link):
+    if link is None or link.base is None or not link.version or claim is None or not claim.stands_on(link):
         return None
     if not is_plain or snapshot.refusal or Field.TIME not in link.base.booking or policy.keeps_canceled:
         return None
@@ -205,7 +205,15 @@ def _cancel(facts: Facts) -> Plan:
 
 
 def _park(reason: Reason, words: Callable[[Facts], str]) -> Callable[[Facts], Plan]:
-    return lambda facts: Plan(reason=reason, outcome=Outcome.PARKED, detail=words(facts))
+    """Leave both as they are. What the booking says is not in force then: who mends the event has it read anew."""
+
+    def plan(facts: Facts) -> Plan:
+        plan = Plan(reason=reason, outcome=Outcome.PARKED, detail=words(facts))
+        if facts.link is None or facts.link.version in (0, facts.booking.version):
+            return plan
+        return replace(plan, actions=(Learn(link=replace(facts.link, version=0)),))
+
+    return plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,7 +295,9 @@ class Facts:
         if self.seen.claim is None and self.link is None:
             is_new = all(mark.cause is Cause.CREATED for mark in self.seen.marks)
             return not is_new or self.mailbox in self.seen.unsearched
-        return self.holder is not None and not self.is_linked
+        if self.holder is None:  # people may have taken the event of a booking that is taken back out of Deleted Items
+            return self.seen.claim is not None and self.seen.claim.generation > 0
+        return not self.is_linked
 
     # The event.
 

@@ -15,6 +15,7 @@ from shared.sync.plan import (
     CancelBooking,
     CreateEvent,
     DeleteEvent,
+    Learn,
     Outcome,
     Reason,
     RetireClaim,
@@ -147,11 +148,12 @@ CASES = (
         lost={Field.TIME: content_of(POSTPONED).text_of(Field.TIME)},
     ),
     Case(
-        name="moved on both sides, and people shall decide: nothing is written (R6)",
+        name="moved on both sides, and people shall decide: nothing is written, the booking is read anew then (R6)",
         seen=seen(POSTPONED, MOVED),
         policy=rules(time=Winner.PARK),
         reason=Reason.CONFLICT,
         outcome=Outcome.PARKED,
+        actions=(Learn(link=link(version=0)),),
     ),
     Case(
         name="moved alike on both sides: no conflict",
