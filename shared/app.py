@@ -64,9 +64,11 @@ from shared.tables.store import TableStore
 from shared.tables.subscriptions import TableSubscriptions
 from shared.tables.sweeping import TableSweep
 from shared.tables.tables import Tables
-from shared.templates import body_template, subject_template
+from shared.templates import body_template, may_tell_times, subject_template
 from shared.transport import AiohttpTransport
 
+TIMES = frozenset({"starttime", "endtime", "duration"})
+"""Columns that are others as soon as a booking is moved."""
 SUBSCRIBING = 2
 """How many requests about subscriptions are under way at once, beside those about events."""
 
@@ -155,6 +157,9 @@ def build(settings: Settings, outside: Outside) -> App:
         canceled_prefix=settings.canceled_prefix,
         is_masked=is_masked,
         masked_subject=settings.masked_subject,
+        depends_on_times=may_tell_times(settings.subject)
+        or may_tell_times(settings.body)
+        or not TIMES.isdisjoint(wanted_columns | masked_columns),
         rules=Rules(edits=settings.edits, winners=settings.conflicts),
         on_deleted=settings.on_deleted,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
 from jinja2.exceptions import SecurityError
+from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -52,6 +53,11 @@ def body_template(setting: str, source: str, dataverse_url: str) -> Callable[[Bo
     """A template for HTML; values are escaped. Raises `SettingsError` naming `setting`."""
     render = _compile(_HTML, setting, source, dataverse_url=dataverse_url)
     return lambda booking: render(booking).strip()[:MOST_BODY]
+
+
+def may_tell_times(source: str) -> bool:
+    """Whether a text by this template, which must be valid, may be another one when only the booking's times are."""
+    return not find_undeclared_variables(_TEXT.parse(source)).isdisjoint({"start", "end", "columns"})
 
 
 def _compile(

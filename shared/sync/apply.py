@@ -31,6 +31,7 @@ from shared.sync.model import (
     Content,
     Event,
     EventId,
+    Field,
     Link,
     MailboxId,
     Mark,
@@ -56,6 +57,7 @@ from shared.sync.plan import (
     Wait,
 )
 from shared.sync.ports import BookingSide, Clock, EventSide, Store
+from shared.sync.translate import Policy
 
 MOST_GENERATIONS = 8
 """How many used-up idempotency keys one create may meet before it is parked (R2)."""
@@ -65,7 +67,7 @@ MOST_GENERATIONS = 8
 class Effects:
     """What the actions of one plan have done and what is left to commit; `noted` are marks that came with intents.
 
-    `version` is the booking's after it was written.
+    `version` is the booking's after it was written, `lost` what people did to an event that had to go.
     """
 
     save: list[Link] = field(default_factory=list)
@@ -76,6 +78,7 @@ class Effects:
     noted: list[Mark] = field(default_factory=list)
     look_again: bool = False
     version: int | None = None
+    lost: dict[Field, str] = field(default_factory=dict)
 
 
 class Applier:
@@ -88,15 +91,15 @@ class Applier:
         events: EventSide,
         store: Store,
         clock: Clock,
-        organization: str,
+        policy: Policy,
         shards: int,
     ) -> None:
-        """Take the ports; `organization` goes into every marker."""
+        """Take the ports and the policy, whose organisation goes into every marker."""
         self._bookings = bookings
         self._events = events
         self._store = store
         self._clock = clock
-        self._organization = organization
+        self._policy = policy
         self._shards = shards
 
     async def apply(self, plan: Plan, seen: Snapshot, noted: list[Mark]) -> Effects:
@@ -145,7 +148,7 @@ class Applier:
             row = intent.row if intent is not None and intent.generation == generation else ""
             intent = await self._note_intent(action, seen, generation, row, effects)
             claim = await self._take_claim(claim, intent)
-            marker = Marker(organization=self._organization, booking=intent.booking, generation=generation)
+            marker = Marker(organization=self._policy.organization, booking=intent.booking, generation=generation)
             until = intent.written_at + CREATE_TIME
             event = await self._post(action.mailbox, marker, action.content, until, effects)
             if event is not None:
@@ -249,8 +252,10 @@ class Applier:
         except RefusedError as error:
             raise BookingRefusedError(str(error)) from error
         effects.version = row.version
-        # Business logic may have given it other times, and seconds have no fractions there.
-        effects.look_again |= isinstance(action, UpdateBooking) and (row.start, row.end) != (action.start, action.end)
+        if isinstance(action, UpdateBooking):
+            # Business logic may have given it other times, seconds have no fractions there, and texts may tell times.
+            is_as_meant = (row.start, row.end) == (action.start, action.end)
+            effects.look_again |= self._policy.depends_on_times or not is_as_meant
         effects.done.append("update_booking" if isinstance(action, UpdateBooking) else "cancel_booking")
 
     async def _update(self, action: UpdateEvent, seen: Snapshot, effects: Effects) -> None:
@@ -307,7 +312,7 @@ class Applier:
         elif link.is_meeting:
             await self._events.cancel_event(link.mailbox, event)
         else:
-            await self._delete_left_behind(link.mailbox, event, link.etag)
+            await self._delete_left_behind(link, event, effects)
         await self._hand_over(link, effects)
         effects.remove.append(link)
         effects.done.append("delete_event")
@@ -326,7 +331,7 @@ class Applier:
 
     async def _made_of(self, intent: Link) -> list[Event]:
         """The events that an intent has become: one, or none."""
-        marker = Marker(organization=self._organization, booking=intent.booking, generation=intent.generation)
+        marker = Marker(organization=self._policy.organization, booking=intent.booking, generation=intent.generation)
         found = await self._events.find_events(intent.mailbox, marker.text)
         return [event for event in found if event.marker == marker]
 
@@ -350,14 +355,19 @@ class Applier:
             await self._events.delete_event(link.mailbox, event, link.etag)
         return link
 
-    async def _delete_left_behind(self, mailbox: MailboxId, event: EventId, etag: str) -> None:
+    async def _delete_left_behind(self, link: Link, event: EventId, effects: Effects) -> None:
         """Delete an event that another has replaced; only people write it now, and it beats their edits (R6)."""
         try:
-            await self._events.delete_event(mailbox, event, etag)
+            await self._events.delete_event(link.mailbox, event, link.etag)
         except PreconditionError:
             with suppress(GoneError):
-                fresh = await self._events.get_event(mailbox, event)
-                await self._events.delete_event(mailbox, event, fresh.etag)
+                fresh = await self._events.get_event(link.mailbox, event)
+                if fresh.is_meeting:
+                    await self._events.cancel_event(link.mailbox, event)
+                else:
+                    await self._events.delete_event(link.mailbox, event, fresh.etag)
+                if (fresh.content.start, fresh.content.end) != (link.start, link.end):
+                    effects.lost[Field.TIME] = fresh.content.text_of(Field.TIME)
 
     async def undo_creates(self, shard: Shard, created: Sequence[Event]) -> None:
         """After a commit that came too late: delete what was created if another worker linked another event instead.

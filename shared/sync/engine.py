@@ -102,7 +102,7 @@ class Engine:
             worker=self._worker,
         )
         self._applier = Applier(
-            bookings=bookings, events=events, store=store, clock=clock, organization=policy.organization, shards=shards
+            bookings=bookings, events=events, store=store, clock=clock, policy=policy, shards=shards
         )
 
     async def drain(self, shard: Shard) -> frozenset[Shard]:
@@ -297,7 +297,7 @@ class Engine:
             fields=tuple(fields),
             generation=newest.generation if newest is not None else 0,
             version=effects.version or (seen.booking.version if seen is not None and seen.booking is not None else 0),
-            lost=plan.lost,
+            lost={**plan.lost, **effects.lost},
         )
         again = (look_again(entry.booking, entry.at, entry.at),) if effects.look_again else ()
         commit = Commit(

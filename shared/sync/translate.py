@@ -38,8 +38,9 @@ class Policy:
     `is_wanted` is the filter. The window reaches from `past` before to `future` after the present; it decides what gets
     an event, never what loses one. `keeps_canceled`: a canceled booking keeps the event that it has, and
     `canceled_prefix` then stands before its subject. Of a booking that `is_masked` neither its subject nor its body is
-    made, let alone sent (R7). `rules` say whose edits count, field by field, `on_deleted` what follows when people
-    delete an event.
+    made, let alone sent (R7). `depends_on_times`: what else an event shows, or whether there is one, may follow from
+    when the booking is. `rules` say whose edits count, field by field, `on_deleted` what follows when people delete an
+    event.
     """
 
     organization: str
@@ -54,6 +55,7 @@ class Policy:
     canceled_prefix: str = ""
     is_masked: Callable[[Booking], bool] = _nothing
     masked_subject: str = ""
+    depends_on_times: bool = False
     rules: Rules = field(default_factory=Rules)
     on_deleted: Deleted = Deleted.CANCEL
 

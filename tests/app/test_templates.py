@@ -7,7 +7,7 @@ import pytest
 from shared.errors import RefusedError, SettingsError
 from shared.settings import Settings
 from shared.sync.translate import MOST_SUBJECT
-from shared.templates import MOST_BODY, body_template, subject_template
+from shared.templates import MOST_BODY, body_template, may_tell_times, subject_template
 from tests.app.test_settings import COMPLETE
 from tests.core.builders import BOOKING, booking
 
@@ -74,3 +74,10 @@ def test_a_template_cannot_leave_its_sandbox(source: str) -> None:
 
 def test_a_body_is_bounded() -> None:
     assert len(body_template("S", "{{ name }}", DYNAMICS)(booking(name="x" * 100000))) == MOST_BODY
+
+
+@pytest.mark.parametrize("source", ["{{ start }}", "{% if end.hour > 12 %}pm{% endif %}", "{{ columns.starttime }}"])
+def test_r13_a_template_that_may_tell_times_is_known_and_the_default_ones_do_not(source: str) -> None:
+    assert may_tell_times(source)
+    assert not may_tell_times(defaults().subject)
+    assert not may_tell_times(defaults().body)
