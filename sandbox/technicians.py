@@ -70,7 +70,7 @@ class Technicians:
         )
 
     def steps(self) -> list[Step]:
-        """What becomes of it."""
+        """What becomes of it; what has to be waited for comes last."""
         return [
             self._move_step("move in Outlook", "Carol drags a visit to 13:00", nothing, hour=13, most_reads=1),
             self._conflict_step("dataverse", DYNAMICS_WINS, winner=DYNAMICS),
@@ -105,15 +105,6 @@ class Technicians:
                 hour=14,
                 most_reads=1,
             ),
-            Step(
-                name="delete in Outlook",
-                where=OUTLOOK,
-                deed="Dave deletes a visit; believed a minute after the app's last write of it",
-                act=self._delete,
-                shows_in=DYNAMICS,
-                look=self._as_canceled,
-                patience=PATIENCE_WITH_A_DELETION,
-            ),
             self._move_step(
                 "with data",
                 "Graph is to send changes along, encrypted; Carol drags to 15:00",
@@ -127,6 +118,15 @@ class Technicians:
                 self._rotate,
                 hour=16,
                 most_reads=0,
+            ),
+            Step(
+                name="delete in Outlook",
+                where=OUTLOOK,
+                deed="Dave deletes a visit; believed a minute after the app's last write of it",
+                act=self._delete,
+                shows_in=DYNAMICS,
+                look=self._as_canceled,
+                patience=PATIENCE_WITH_A_DELETION,
             ),
         ]
 
