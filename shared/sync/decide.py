@@ -297,7 +297,7 @@ TABLE: tuple[Row, ...] = (
         Reason.EVENT_MISSING,
         "people have deleted the event, and the policy leaves it to people what that means",
         lambda facts: facts.policy.on_deleted is Deleted.PARK and facts.is_deleted_by_people,
-        _park(Reason.EVENT_MISSING, lambda _: "the event was deleted: cancel the booking, or save it for a new event"),
+        _park(Reason.EVENT_MISSING, lambda _: "the event was deleted: cancel the booking, or move it for a new one"),
     ),
     Row(
         Reason.RESTORED,

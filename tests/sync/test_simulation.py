@@ -20,8 +20,9 @@ from tests.simulation.steps import KINDS, LOST_ANSWERS, REFUSALS, Given, name_of
 ROOT = Path(__file__).parents[2]
 SEEDS, CHUNK = 300, 20
 """So many that everything that may happen does."""
-NEVER_IN_A_JOURNAL = frozenset({Reason.UNDER_WAY, Reason.PUT_IN_FORCE})
-"""One only puts off; the other takes an administrator, whom no script plays (`tests/sync/test_restore.py` does)."""
+NEVER_IN_A_JOURNAL = frozenset({Reason.UNDER_WAY, Reason.PUT_IN_FORCE, Reason.RESTORED_BY_PEOPLE})
+"""One only puts off; the others take an administrator, and a person who looks into Deleted Items: no script plays them
+(`tests/sync/test_restore.py` and `test_two_way.py` do)."""
 TOO_RARE = frozenset({Reason.ATTEMPTS_EXHAUSTED, Reason.KEYS_USED_UP, Reason.DELETION_BUDGET})
 """Half a day of failures; eight used keys in a row; more deletions than a script has."""
 
