@@ -148,8 +148,7 @@ class Applier:
             row = intent.row if intent is not None and intent.generation == generation else ""
             intent = await self._note_intent(action, seen, generation, row, effects)
             claim = await self._take_claim(claim, intent)
-            marker = Marker(organization=self._policy.organization, booking=intent.booking, generation=generation)
-            until = intent.written_at + CREATE_TIME
+            marker, until = self._marker(intent), intent.written_at + CREATE_TIME
             event = await self._post(action.mailbox, marker, action.content, until, effects)
             if event is not None:
                 break
@@ -174,20 +173,24 @@ class Applier:
 
         One that was noted before, as `row`, is noted anew, because others wait for each POST from its intent on.
         """
-        now = self._clock.now()
         intent = Link(
             booking=seen.booking_id,
             generation=generation,
             mailbox=action.mailbox,
-            written_at=now,
+            written_at=self._clock.now(),
             noted_by=seen.worker,
             predecessor=action.predecessor,
             row=row,
         )
-        look = look_again(intent.booking, now, now + CREATE_TIME)
-        link, mark = await self._store.save_intent(seen.shard, intent, look)
+        return await self._announce(intent, seen, effects)
+
+    async def _announce(self, link: Link, seen: Snapshot, effects: Effects) -> Link:
+        """Save what is about to be done to the link's event, with a mark that looks after it should nobody confirm."""
+        now = self._clock.now()
+        look = look_again(link.booking, now, now + CREATE_TIME)
+        saved, mark = await self._store.save_intent(seen.shard, link, look)
         effects.noted.append(mark)
-        return link
+        return saved
 
     async def _take_claim(self, claim: Claim | None, link: Link) -> Claim:
         if claim is not None and claim.stands_on(link):
@@ -221,8 +224,11 @@ class Applier:
                 return await self._events.get_event(mailbox, EventId(named))
             except GoneError:
                 return None
-        found = await self._events.find_events(mailbox, marker.text)
-        return next((event for event in found if event.marker == marker), None)
+        return next(iter(await self._marked(mailbox, marker)), None)
+
+    async def _marked(self, mailbox: MailboxId, marker: Marker) -> list[Event]:
+        """The events with exactly this marker: one, or none."""
+        return [event for event in await self._events.find_events(mailbox, marker.text) if event.marker == marker]
 
     async def _adopt(self, action: AdoptEvent, seen: Snapshot, effects: Effects) -> None:
         link = action.link or Link(
@@ -309,8 +315,6 @@ class Applier:
             await self._delete_unconfirmed(link)
         elif seen.claim is not None and seen.claim.stands_on(link):
             link = await self._delete_wanted_before(link, event, seen, effects)
-        elif link.is_meeting:
-            await self._events.cancel_event(link.mailbox, event)
         else:
             await self._delete_left_behind(link, event, effects)
         await self._hand_over(link, effects)
@@ -331,9 +335,10 @@ class Applier:
 
     async def _made_of(self, intent: Link) -> list[Event]:
         """The events that an intent has become: one, or none."""
-        marker = Marker(organization=self._policy.organization, booking=intent.booking, generation=intent.generation)
-        found = await self._events.find_events(intent.mailbox, marker.text)
-        return [event for event in found if event.marker == marker]
+        return await self._marked(intent.mailbox, self._marker(intent))
+
+    def _marker(self, link: Link) -> Marker:
+        return Marker(organization=self._policy.organization, booking=link.booking, generation=link.generation)
 
     async def _delete_wanted_before(self, link: Link, event: EventId, seen: Snapshot, effects: Effects) -> Link:
         """Delete the event that the claim stands on, as it was read: one that moved meanwhile is decided anew.
@@ -343,29 +348,27 @@ class Applier:
         whoever decided on the link as it was before cannot commit.
         """
         if link.base is not None:
-            now = self._clock.now()
-            look = look_again(link.booking, now, now + CREATE_TIME)
-            link, mark = await self._store.save_intent(seen.shard, replace(link, base=None, version=0), look)
-            effects.noted.append(mark)
+            link = await self._announce(replace(link, base=None, version=0), seen, effects)
         if seen.event is not None and seen.event.id == event:
             link = replace(link, etag=seen.event.etag, is_meeting=seen.event.is_meeting)
-        if link.is_meeting:
-            await self._events.cancel_event(link.mailbox, event)
-        else:
-            await self._events.delete_event(link.mailbox, event, link.etag)
+        await self._take_away(link.mailbox, event, link.etag, is_meeting=link.is_meeting)
         return link
+
+    async def _take_away(self, mailbox: MailboxId, event: EventId, etag: str, *, is_meeting: bool) -> None:
+        """Delete the event as it was read, or cancel the meeting, so that its guests get to know (R7)."""
+        if is_meeting:
+            await self._events.cancel_event(mailbox, event)
+        else:
+            await self._events.delete_event(mailbox, event, etag)
 
     async def _delete_left_behind(self, link: Link, event: EventId, effects: Effects) -> None:
         """Delete an event that another has replaced; only people write it now, and it beats their edits (R6)."""
         try:
-            await self._events.delete_event(link.mailbox, event, link.etag)
+            await self._take_away(link.mailbox, event, link.etag, is_meeting=link.is_meeting)
         except PreconditionError:
             with suppress(GoneError):
                 fresh = await self._events.get_event(link.mailbox, event)
-                if fresh.is_meeting:
-                    await self._events.cancel_event(link.mailbox, event)
-                else:
-                    await self._events.delete_event(link.mailbox, event, fresh.etag)
+                await self._take_away(link.mailbox, event, fresh.etag, is_meeting=fresh.is_meeting)
                 if (fresh.content.start, fresh.content.end) != (link.start, link.end):
                     effects.lost[Field.TIME] = fresh.content.text_of(Field.TIME)
 

@@ -112,8 +112,11 @@ class Snapshots:
         told = newest_told(mark.told for mark in hints if not link.has_seen(mark.etag))
         if is_told_enough and told is not None and link.is_older_than(told):
             return replace(seen, told=told)
+        return await self._with_reading(seen, link.mailbox, link.event)
+
+    async def _with_reading(self, seen: Snapshot, mailbox: MailboxId, event: EventId) -> Snapshot:
         try:
-            return replace(seen, event=await self._read(link.mailbox, link.event))
+            return replace(seen, event=await self._read(mailbox, event))
         except GoneError:
             return await self.prove_gone(seen)
 
@@ -147,10 +150,7 @@ class Snapshots:
         link = Facts(fresh, self._policy).link
         if link is None or link.event is None or fresh.event is not None or fresh.event_is_gone:
             return fresh
-        try:
-            return replace(fresh, event=await self._read(link.mailbox, link.event))
-        except GoneError:
-            return await self.prove_gone(fresh)
+        return await self._with_reading(fresh, link.mailbox, link.event)
 
     async def prove_gone(self, seen: Snapshot) -> Snapshot:
         """The linked event is said to be gone: believe it only after a while and a look at a mailbox that answers.

@@ -152,8 +152,8 @@ MUTATIONS = (
     Mutation(
         name="an event is deleted although it moved since it was read",
         path="sync/apply.py",
-        old="            await self._events.delete_event(link.mailbox, event, link.etag)\n        return link",
-        new='            await self._events.delete_event(link.mailbox, event, "*")\n        return link',
+        old="event, link.etag, is_meeting=link.is_meeting)\n        return link",
+        new='event, "*", is_meeting=link.is_meeting)\n        return link',
     ),
     Mutation(
         name="an intent that lost its claim takes its event along",
